@@ -1,0 +1,261 @@
+//! The directory as a value.
+
+use crate::parameters::{EpochSchedule, Parameters};
+use std::collections::BTreeMap;
+use std::fmt;
+use std::net::SocketAddr;
+use wire::geometry::GeometryHash;
+use wire::ids::{DirectoryHash, Epoch, NetworkId, NodeId};
+use wire::keys::{IdentityPublic, SphinxPublic};
+use wire::time::UnixTime;
+
+/// Mix layers between the gateways.
+pub const LAYERS: usize = 3;
+
+/// What a node does.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Role {
+    /// Mixes packets.
+    Mix,
+    /// Holds inboxes and serves clients.
+    Gateway,
+}
+
+/// Who runs a node: SHA-256 of the operator's name, cut to 16 bytes. Nodes of one family count as
+/// one party.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct Family(pub [u8; 16]);
+
+/// A node's Sphinx key for one epoch.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct SphinxKey {
+    /// Accepted during this epoch, and [`Parameters::key_overlap`] before and after it.
+    pub epoch: Epoch,
+    /// Packet format, [`wire::geometry::FORMAT_SPHINX`].
+    pub format: u8,
+    /// The key.
+    pub key: SphinxPublic,
+}
+
+/// What a node says about itself.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct NodeDescriptor {
+    /// Signs this descriptor, and proves the node in TLS.
+    pub identity: IdentityPublic,
+    /// What it does.
+    pub role: Role,
+    /// Who runs it.
+    pub family: Family,
+    /// Literal addresses of the listener for nodes, 1 to 4.
+    pub addresses: Vec<SocketAddr>,
+    /// Literal addresses of the listener for clients: 1 to 4 for a gateway, none for a mix.
+    pub client_addresses: Vec<SocketAddr>,
+    /// Keys by epoch, ascending, 1 to 4.
+    pub sphinx_keys: Vec<SphinxKey>,
+}
+
+impl NodeDescriptor {
+    /// The id that routing headers hold.
+    pub fn id(&self) -> NodeId {
+        NodeId::of(&self.identity)
+    }
+
+    /// The key to use for a packet that arrives there in `epoch`.
+    pub fn sphinx_key(&self, epoch: Epoch) -> Option<SphinxPublic> {
+        self.sphinx_keys
+            .iter()
+            .find(|k| k.epoch == epoch)
+            .map(|k| k.key)
+    }
+}
+
+/// Where a node stands.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Position {
+    /// A mix: layer 0, 1 or 2 (called 1 to 3 in prose), and which of that layer.
+    Mix {
+        /// From 0.
+        layer: usize,
+        /// From 0.
+        index: usize,
+    },
+    /// A gateway: which.
+    Gateway {
+        /// From 0.
+        index: usize,
+    },
+}
+
+/// The map of the network in one epoch.
+#[derive(Clone, Debug)]
+pub struct Directory {
+    /// Of which network.
+    pub network: NetworkId,
+    /// For which epoch.
+    pub epoch: Epoch,
+    /// How epochs follow each other.
+    pub schedule: EpochSchedule,
+    /// Not to be used before.
+    pub valid_from: UnixTime,
+    /// Not to be used after.
+    pub valid_until: UnixTime,
+    /// The directory before this one; zeros in the first.
+    pub previous: DirectoryHash,
+    /// Must be ours.
+    pub geometry: GeometryHash,
+    /// Rates and limits.
+    pub parameters: Parameters,
+    /// What the layer assignment was drawn from.
+    pub shared_random: [u8; 32],
+    layers: [Vec<NodeDescriptor>; LAYERS],
+    gateways: Vec<NodeDescriptor>,
+    positions: BTreeMap<NodeId, Position>,
+}
+
+/// Why nodes make no directory.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum DirectoryError {
+    /// A layer has no mix, or there is no gateway.
+    Empty,
+    /// The same identity stands at two places.
+    Duplicate,
+    /// A mix stands among the gateways, or the other way round.
+    WrongRole,
+}
+
+impl fmt::Display for DirectoryError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Empty => write!(f, "a layer has no mix, or there is no gateway"),
+            Self::Duplicate => write!(f, "a node stands at two places"),
+            Self::WrongRole => write!(f, "a node stands at a place of another role"),
+        }
+    }
+}
+
+impl std::error::Error for DirectoryError {}
+
+/// All of a directory but its nodes.
+#[derive(Clone, Debug)]
+pub struct Preamble {
+    /// See [`Directory::network`].
+    pub network: NetworkId,
+    /// See [`Directory::epoch`].
+    pub epoch: Epoch,
+    /// See [`Directory::schedule`].
+    pub schedule: EpochSchedule,
+    /// See [`Directory::valid_from`].
+    pub valid_from: UnixTime,
+    /// See [`Directory::valid_until`].
+    pub valid_until: UnixTime,
+    /// See [`Directory::previous`].
+    pub previous: DirectoryHash,
+    /// See [`Directory::geometry`].
+    pub geometry: GeometryHash,
+    /// See [`Directory::parameters`].
+    pub parameters: Parameters,
+    /// See [`Directory::shared_random`].
+    pub shared_random: [u8; 32],
+}
+
+impl Directory {
+    /// Puts nodes into their places.
+    pub fn new(
+        preamble: Preamble,
+        layers: [Vec<NodeDescriptor>; LAYERS],
+        gateways: Vec<NodeDescriptor>,
+    ) -> Result<Self, DirectoryError> {
+        if gateways.is_empty() || layers.iter().any(Vec::is_empty) {
+            return Err(DirectoryError::Empty);
+        }
+        let mut positions = BTreeMap::new();
+        let mixes = layers.iter().enumerate().flat_map(|(layer, mixes)| {
+            mixes
+                .iter()
+                .enumerate()
+                .map(move |(index, mix)| (mix, Position::Mix { layer, index }))
+        });
+        let gates = gateways
+            .iter()
+            .enumerate()
+            .map(|(index, g)| (g, Position::Gateway { index }));
+        for (node, position) in mixes.chain(gates) {
+            let expected = match position {
+                Position::Mix { .. } => Role::Mix,
+                Position::Gateway { .. } => Role::Gateway,
+            };
+            if node.role != expected {
+                return Err(DirectoryError::WrongRole);
+            }
+            if positions.insert(node.id(), position).is_some() {
+                return Err(DirectoryError::Duplicate);
+            }
+        }
+        let Preamble {
+            network,
+            epoch,
+            schedule,
+            valid_from,
+            valid_until,
+            previous,
+            geometry,
+            parameters,
+            shared_random,
+        } = preamble;
+        Ok(Self {
+            network,
+            epoch,
+            schedule,
+            valid_from,
+            valid_until,
+            previous,
+            geometry,
+            parameters,
+            shared_random,
+            layers,
+            gateways,
+            positions,
+        })
+    }
+
+    /// The mixes of layer 0, 1 or 2, in the order of the document.
+    pub fn layer(&self, layer: usize) -> &[NodeDescriptor] {
+        self.layers.get(layer).map_or(&[], Vec::as_slice)
+    }
+
+    /// All gateways, in the order of the document.
+    pub fn gateways(&self) -> &[NodeDescriptor] {
+        &self.gateways
+    }
+
+    /// Where a node stands, if it is here.
+    pub fn position(&self, id: &NodeId) -> Option<Position> {
+        self.positions.get(id).copied()
+    }
+
+    /// A node's descriptor, if it is here.
+    pub fn node(&self, id: &NodeId) -> Option<&NodeDescriptor> {
+        match self.position(id)? {
+            Position::Mix { layer, index } => self.layers.get(layer)?.get(index),
+            Position::Gateway { index } => self.gateways.get(index),
+        }
+    }
+
+    /// Every node, mixes first.
+    pub fn nodes(&self) -> impl Iterator<Item = (&NodeDescriptor, Position)> {
+        self.positions
+            .iter()
+            .filter_map(|(id, position)| Some((self.node(id)?, *position)))
+    }
+
+    /// Whether a packet may go from a node at `from` straight to `to`: gateway → layer 1 → 2 → 3 →
+    /// gateway.
+    pub fn adjacent(from: Position, to: Position) -> bool {
+        match (from, to) {
+            (Position::Gateway { .. }, Position::Mix { layer, .. }) => layer == 0,
+            (Position::Mix { layer, .. }, Position::Mix { layer: next, .. }) => layer + 1 == next,
+            (Position::Mix { layer, .. }, Position::Gateway { .. }) => layer + 1 == LAYERS,
+            (Position::Gateway { .. }, Position::Gateway { .. }) => false,
+        }
+    }
+}

@@ -1,0 +1,15 @@
+//! Building and unwrapping packets, one by one and in batches.
+//!
+//! [`PacketFormat`] is what the machines of `mizzle-core` are generic over. It has two
+//! implementations: `Sphinx` here, and the crypto-free `Transparent` in `simulations`. Equal seeds
+//! give equal event traces with both, because no format ever draws from
+//! [`wire::rng::TrafficRng`].
+//!
+//! Unwrapping holds no state: it gives a value or a [`DiscardReason`]. Remembering replay tags is
+//! the caller's (`mizzle_core::hop`). Specified in `docs/spec/packet.md`.
+
+mod discard;
+mod format;
+
+pub use discard::{DiscardReason, Discards};
+pub use format::{BuildError, Hop, PacketFormat, PayloadBytes, ReplayTag, Unwrapped};
