@@ -77,6 +77,8 @@ pub enum BuildError {
     RouteLength,
     /// A hop's key gives no shared secret (it is of low order).
     BadKey,
+    /// A reply block's id is all zero, which is the mark of a request.
+    ZeroSurbId,
 }
 
 impl fmt::Display for BuildError {
@@ -84,6 +86,7 @@ impl fmt::Display for BuildError {
         match self {
             Self::RouteLength => write!(f, "a route has 1 to 5 hops"),
             Self::BadKey => write!(f, "a hop's Sphinx key is of low order"),
+            Self::ZeroSurbId => write!(f, "a reply block's id must not be all zero"),
         }
     }
 }

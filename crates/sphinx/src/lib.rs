@@ -10,6 +10,8 @@
 
 mod discard;
 mod format;
+mod sphinx;
 
 pub use discard::{DiscardReason, Discards};
 pub use format::{BuildError, Hop, PacketFormat, PayloadBytes, ReplayTag, Unwrapped};
+pub use sphinx::{Sphinx, SphinxRecovery, SphinxSecret};
