@@ -1,0 +1,57 @@
+//! What must survive a restart, as rows of a table. Not here: how rows become durable and
+//! encrypted (`clientd`, `crates/store`), and what their values mean (`crate::messenger::rows`).
+
+use zeroize::Zeroizing;
+
+/// Which table a row belongs to. The numbers are part of the stored format.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+#[repr(u8)]
+pub enum Table {
+    /// One row: version, own keys, reader secret.
+    Own = 1,
+    /// Contacts by id.
+    Contact = 2,
+    /// Invites that are open, by card digest.
+    Invite = 3,
+    /// Inboxes that are open, by inbox id.
+    Inbox = 4,
+    /// Cells of outgoing messages that are not stored yet, by contact and sequence.
+    Outgoing = 5,
+    /// What is remembered of outgoing messages, by contact and sequence.
+    Sent = 6,
+    /// Ids of received messages, by contact, time and id.
+    Received = 7,
+    /// Cells of messages that are not complete yet, by arrival.
+    Partial = 8,
+}
+
+impl Table {
+    /// Every table, ascending.
+    pub const ALL: [Self; 8] = [
+        Self::Own,
+        Self::Contact,
+        Self::Invite,
+        Self::Inbox,
+        Self::Outgoing,
+        Self::Sent,
+        Self::Received,
+        Self::Partial,
+    ];
+
+    /// The table with this number.
+    pub fn from_u8(number: u8) -> Option<Self> {
+        Self::ALL.into_iter().find(|t| *t as u8 == number)
+    }
+}
+
+/// One row to write; a later one of the same table and key replaces it. No `Debug`: values hold
+/// secrets.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Record {
+    /// Which table.
+    pub table: Table,
+    /// Which row of it, at most 64 bytes.
+    pub key: Vec<u8>,
+    /// What it holds; `None` deletes the row.
+    pub value: Option<Zeroizing<Vec<u8>>>,
+}
