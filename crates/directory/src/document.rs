@@ -1,5 +1,6 @@
 //! The directory as a value.
 
+use crate::body;
 use crate::parameters::{EpochSchedule, Parameters};
 use std::collections::BTreeMap;
 use std::fmt;
@@ -110,6 +111,7 @@ pub struct Directory {
     layers: [Vec<NodeDescriptor>; LAYERS],
     gateways: Vec<NodeDescriptor>,
     positions: BTreeMap<NodeId, Position>,
+    hash: DirectoryHash,
 }
 
 /// Why nodes make no directory.
@@ -121,6 +123,8 @@ pub enum DirectoryError {
     Duplicate,
     /// A mix stands among the gateways, or the other way round.
     WrongRole,
+    /// More nodes than a document can hold, or a node with impossibly many addresses or keys.
+    TooLarge,
 }
 
 impl fmt::Display for DirectoryError {
@@ -129,6 +133,7 @@ impl fmt::Display for DirectoryError {
             Self::Empty => write!(f, "a layer has no mix, or there is no gateway"),
             Self::Duplicate => write!(f, "a node stands at two places"),
             Self::WrongRole => write!(f, "a node stands at a place of another role"),
+            Self::TooLarge => write!(f, "more nodes, addresses or keys than a directory holds"),
         }
     }
 }
@@ -168,6 +173,9 @@ impl Directory {
         if gateways.is_empty() || layers.iter().any(Vec::is_empty) {
             return Err(DirectoryError::Empty);
         }
+        if layers.iter().chain([&gateways]).any(|nodes| !fits(nodes)) {
+            return Err(DirectoryError::TooLarge);
+        }
         let mut positions = BTreeMap::new();
         let mixes = layers.iter().enumerate().flat_map(|(layer, mixes)| {
             mixes
@@ -202,7 +210,7 @@ impl Directory {
             parameters,
             shared_random,
         } = preamble;
-        Ok(Self {
+        let mut directory = Self {
             network,
             epoch,
             schedule,
@@ -215,7 +223,19 @@ impl Directory {
             layers,
             gateways,
             positions,
-        })
+            hash: DirectoryHash([0; 32]),
+        };
+        let body = directory.encode_body();
+        if body.len() > body::BODY_MAX {
+            return Err(DirectoryError::TooLarge);
+        }
+        directory.hash = body::hash_of(&body);
+        Ok(directory)
+    }
+
+    /// SHA-256 of the body that [`Directory::new`] made; replies carry it.
+    pub fn hash(&self) -> DirectoryHash {
+        self.hash
     }
 
     /// The mixes of layer 0, 1 or 2, in the order of the document.
@@ -258,4 +278,13 @@ impl Directory {
             (Position::Gateway { .. }, Position::Gateway { .. }) => false,
         }
     }
+}
+
+/// Whether the counts fit into their fields.
+fn fits(nodes: &[NodeDescriptor]) -> bool {
+    let list_fits = |n: &NodeDescriptor| {
+        let longest = n.addresses.len().max(n.client_addresses.len());
+        longest.max(n.sphinx_keys.len()) <= body::LIST_MAX
+    };
+    u16::try_from(nodes.len()).is_ok() && nodes.iter().all(list_fits)
 }

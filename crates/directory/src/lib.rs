@@ -6,9 +6,13 @@
 //! `Authority`. Nothing here reads a clock or talks to anybody: `topology` and
 //! `crates/runtime` do. Bytes are specified in `docs/spec/directory.md`.
 
+mod body;
 mod document;
 mod parameters;
+#[cfg(any(test, feature = "testing"))]
+pub mod testing;
 
+pub use body::{BODY_MAX, DOCUMENT_MAX, LIST_MAX};
 pub use document::{
     Directory, DirectoryError, Family, LAYERS, NodeDescriptor, Position, Preamble, Role, SphinxKey,
 };
