@@ -30,7 +30,7 @@ pub struct Hop {
 }
 
 /// What came out of a packet at one hop.
-#[derive(Clone)]
+#[derive(Clone, PartialEq, Eq)]
 pub enum Unwrapped {
     /// Pass it on after δ and `delay`.
     Forward {

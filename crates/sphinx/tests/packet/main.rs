@@ -1,0 +1,15 @@
+//! Tests of the Sphinx format through its public face, in one binary.
+//!
+//! `reference` reads packets by the text of `docs/spec/packet.md` and by other primitives than
+//! `src/sphinx.rs`; `vectors` holds both to the same frozen bytes.
+
+// Helpers of tests may unwrap like tests.
+#![allow(clippy::unwrap_used, clippy::unwrap_in_result)]
+
+mod alpha;
+mod forged;
+mod hostile;
+mod reference;
+mod round_trip;
+mod support;
+mod vectors;
