@@ -1,0 +1,321 @@
+//! How a request and its reply block are built, and how its reply finds back.
+//!
+//! Used by clients for everything and by mixes and gateways for their loops, so that all of them
+//! make packets of one kind.
+
+use crate::stream::TickDraws;
+use crate::view::View;
+use directory::{Directory, LAYERS};
+use sphinx::{BuildError, Hop, PacketFormat};
+use std::collections::BTreeMap;
+use std::time::Duration;
+use wire::frame::{Frame, PacketBytes};
+use wire::ids::{NextHop, NodeId, SurbId};
+use wire::keys::SphinxPublic;
+use wire::request::{Envelope, Request};
+use wire::rng::{KeyRng, pick};
+use wire::time::Instant;
+
+/// The ways of one echo.
+pub struct Ways {
+    /// Nodes on the way there; the last one answers.
+    pub forward: Vec<NodeId>,
+    /// Nodes on the way back, without whoever asked.
+    pub back: Vec<NodeId>,
+}
+
+impl Ways {
+    /// A client's: `[entry, m1, m2, m3, answering]` and `[m1', m2', m3', entry]`.
+    pub fn of_client(d: &Directory, draws: &TickDraws, entry: NodeId, answering: NodeId) -> Self {
+        let forward = [entry]
+            .into_iter()
+            .chain(mixes(d, &draws.forward, 0..LAYERS));
+        Self {
+            forward: forward.chain([answering]).collect(),
+            back: mixes(d, &draws.back, 0..LAYERS).chain([entry]).collect(),
+        }
+    }
+
+    /// A gateway's loop: a client's, less the entry that it is itself.
+    pub fn of_gateway(d: &Directory, draws: &TickDraws, answering: NodeId) -> Self {
+        Self {
+            forward: mixes(d, &draws.forward, 0..LAYERS)
+                .chain([answering])
+                .collect(),
+            back: mixes(d, &draws.back, 0..LAYERS).collect(),
+        }
+    }
+
+    /// A loop of a mix of layer `layer`: on through the layers behind it, back through those
+    /// before.
+    pub fn of_mix(d: &Directory, draws: &TickDraws, layer: usize, answering: NodeId) -> Self {
+        Self {
+            forward: mixes(d, &draws.forward, layer + 1..LAYERS)
+                .chain([answering])
+                .collect(),
+            back: mixes(d, &draws.back, 0..layer).collect(),
+        }
+    }
+}
+
+fn mixes<'a>(
+    directory: &'a Directory,
+    draws: &'a [u64; LAYERS],
+    layers: std::ops::Range<usize>,
+) -> impl Iterator<Item = NodeId> + 'a {
+    layers.filter_map(|layer| {
+        let mixes = directory.layer(layer);
+        mixes
+            .get(pick(draws[layer], mixes.len())?)
+            .map(directory::NodeDescriptor::id)
+    })
+}
+
+/// A gateway drawn among all but `except` (all of them, where there is no other).
+pub fn draw_gateway(directory: &Directory, draw: u64, except: Option<NodeId>) -> Option<NodeId> {
+    let ids = || {
+        directory
+            .gateways()
+            .iter()
+            .map(directory::NodeDescriptor::id)
+    };
+    let others: Vec<NodeId> = ids().filter(|id| Some(*id) != except).collect();
+    let candidates = if others.is_empty() {
+        ids().collect()
+    } else {
+        others
+    };
+    candidates.get(pick(draw, candidates.len())?).copied()
+}
+
+/// Who asks: how the last hop back addresses it, and the key it opens the reply with.
+pub struct Asker {
+    /// A session address, or a node.
+    pub address: Address,
+    /// Its key; `None` for a node, whose key is in the directory.
+    pub key: Option<SphinxPublic>,
+}
+
+/// How the last hop back addresses whoever asked.
+pub enum Address {
+    /// A client, by its session.
+    Session(wire::ids::SessionAddress),
+    /// A node.
+    Node(NodeId),
+}
+
+/// A built echo.
+pub struct Built<F: PacketFormat> {
+    /// First hop.
+    pub to: NodeId,
+    /// The request.
+    pub frame: Frame,
+    /// The reply's name.
+    pub surb: SurbId,
+    /// To read the reply.
+    pub recovery: F::Recovery,
+    /// When the reply is due back by the drawn delays alone.
+    pub expected: Instant,
+}
+
+/// An echo to build.
+pub struct Plan<'a> {
+    /// When the request leaves.
+    pub at: Instant,
+    /// Its delays.
+    pub draws: &'a TickDraws,
+    /// Its ways.
+    pub ways: &'a Ways,
+    /// Whom the reply is for.
+    pub asker: Asker,
+    /// What is asked.
+    pub request: Request,
+}
+
+/// Builds the packet that leaves at `plan.at`. Each hop, of the reply block too, is keyed for the epoch
+/// in which the packet is expected there. `Err` only where the directory lacks a node.
+pub fn build<F: PacketFormat>(
+    view: &View,
+    directory: &Directory,
+    plan: Plan<'_>,
+    keys: &mut KeyRng,
+) -> Result<Built<F>, BuildError> {
+    let Plan {
+        at,
+        draws,
+        ways,
+        asker,
+        request,
+    } = plan;
+    let p = &directory.parameters;
+    let wait = |unit: f64| p.hop_allowance + p.delay_mean.mul_f64(unit);
+    let [d0, d1, d2, d3, reply, b0, b1, b2, b3] = draws.delays;
+    let mut clock = at;
+    let mut forward = Vec::with_capacity(5);
+    let skip = 5usize.saturating_sub(ways.forward.len());
+    for (id, unit) in ways
+        .forward
+        .iter()
+        .zip([d0, d1, d2, d3, reply].into_iter().skip(skip))
+    {
+        let (hop, leaves) = node_hop(view, id, clock, p.delay_mean.mul_f64(unit), wait(unit))?;
+        forward.push(hop);
+        clock = leaves;
+    }
+    let reply_delay = p.delay_mean.mul_f64(reply);
+    let mut back = Vec::with_capacity(5);
+    for (id, unit) in ways.back.iter().zip([b0, b1, b2, b3]) {
+        let (hop, leaves) = node_hop(view, id, clock, p.delay_mean.mul_f64(unit), wait(unit))?;
+        back.push(hop);
+        clock = leaves;
+    }
+    back.push(match (asker.address, asker.key) {
+        (Address::Session(address), Some(key)) => Hop {
+            address: NextHop::Session(address),
+            key,
+            delay: Duration::ZERO,
+        },
+        (Address::Session(_), None) => return Err(BuildError::BadKey),
+        (Address::Node(id), _) => node_hop(view, &id, clock, Duration::ZERO, Duration::ZERO)?.0,
+    });
+    let surb = fresh_surb_id(keys);
+    let (block, recovery) = F::build_surb(&back, surb, keys)?;
+    let plaintext = Envelope {
+        surb: block,
+        reply_delay,
+        request,
+    }
+    .encode();
+    let packet: PacketBytes = F::build(&forward, &plaintext, keys)?;
+    let first = forward.first().ok_or(BuildError::RouteLength)?;
+    let NextHop::Node { id: to, epoch } = first.address else {
+        return Err(BuildError::RouteLength);
+    };
+    Ok(Built {
+        to,
+        frame: Frame::Packet(epoch, packet),
+        surb,
+        recovery,
+        expected: clock,
+    })
+}
+
+fn node_hop(
+    view: &View,
+    id: &NodeId,
+    arrives: Instant,
+    delay: Duration,
+    wait: Duration,
+) -> Result<(Hop, Instant), BuildError> {
+    let (epoch, key) = view.key(id, arrives).ok_or(BuildError::BadKey)?;
+    let address = NextHop::Node {
+        id: *id,
+        epoch: epoch.hint(),
+    };
+    Ok((
+        Hop {
+            address,
+            key,
+            delay,
+        },
+        arrives + wait,
+    ))
+}
+
+fn fresh_surb_id(keys: &mut KeyRng) -> SurbId {
+    let mut id = keys.bytes::<16>();
+    id[0] |= 1;
+    SurbId(id)
+}
+
+/// Echoes on their way. Holds at most `capacity`; when full, the one that is due soonest is given
+/// up as lost to make room.
+pub struct Pending<F: PacketFormat, T> {
+    capacity: usize,
+    by_surb: BTreeMap<SurbId, Waiting<F, T>>,
+    by_deadline: BTreeMap<(Instant, SurbId), ()>,
+}
+
+/// One echo on its way.
+pub struct Waiting<F: PacketFormat, T> {
+    /// To read the reply.
+    pub recovery: F::Recovery,
+    /// When it was due by the drawn delays.
+    pub expected: Instant,
+    /// When it counts as lost.
+    pub deadline: Instant,
+    /// What it was for.
+    pub what: T,
+}
+
+impl<F: PacketFormat, T> Pending<F, T> {
+    /// Empty.
+    pub fn new(capacity: usize) -> Self {
+        Self {
+            capacity,
+            by_surb: BTreeMap::new(),
+            by_deadline: BTreeMap::new(),
+        }
+    }
+
+    /// Remembers an echo; returns the one that was given up for it, if any.
+    pub fn insert(&mut self, surb: SurbId, waiting: Waiting<F, T>) -> Option<T> {
+        let evicted = (self.by_surb.len() >= self.capacity)
+            .then(|| self.by_deadline.first_key_value().map(|(k, ())| k.1))
+            .flatten()
+            .and_then(|oldest| self.take(&oldest));
+        self.by_deadline.insert((waiting.deadline, surb), ());
+        self.by_surb.insert(surb, waiting);
+        evicted.map(|w| w.what)
+    }
+
+    /// The echo whose reply came, once.
+    pub fn take(&mut self, surb: &SurbId) -> Option<Waiting<F, T>> {
+        let waiting = self.by_surb.remove(surb)?;
+        self.by_deadline.remove(&(waiting.deadline, *surb));
+        Some(waiting)
+    }
+
+    /// An echo whose deadline has passed.
+    pub fn pop_lost(&mut self, now: Instant) -> Option<T> {
+        let ((deadline, surb), ()) = self.by_deadline.first_key_value()?;
+        if *deadline > now {
+            return None;
+        }
+        let surb = *surb;
+        self.take(&surb).map(|w| w.what)
+    }
+
+    /// The next deadline.
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        self.by_deadline
+            .first_key_value()
+            .map(|((deadline, _), ())| *deadline)
+    }
+
+    /// How many are on their way.
+    pub fn len(&self) -> usize {
+        self.by_surb.len()
+    }
+
+    /// Whether none is on its way.
+    pub fn is_empty(&self) -> bool {
+        self.by_surb.is_empty()
+    }
+
+    /// What the echoes on their way are for.
+    pub fn iter(&self) -> impl Iterator<Item = &T> {
+        self.by_surb.values().map(|w| &w.what)
+    }
+}
+
+/// Loops sent, and what became of them. Loss of loops is the alarm for dropping attacks.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct LoopCount {
+    /// Sent.
+    pub sent: u64,
+    /// Came back in time.
+    pub returned: u64,
+    /// Did not.
+    pub lost: u64,
+}
