@@ -19,7 +19,7 @@ const LOW_ORDER: [&str; 7] = [
 ];
 
 /// The base point (u = 9) plus each of the seven other points whose order divides 8.
-const BASE_PLUS_LOW_ORDER: [&str; 7] = [
+pub(crate) const BASE_PLUS_LOW_ORDER: [&str; 7] = [
     "12c7711cc7711cc7711cc7711cc7711cc7711cc7711cc7711cc7711cc7711c47",
     "9082d437011e6b8107124deb516a0f441db7a2dc465f3852cb54831d11325121",
     "bdaa2fc8fee1947ef8edb214ae95f0bbe2485d23b9a0c7ad34ab7ce2eecdae1e",
@@ -30,7 +30,8 @@ const BASE_PLUS_LOW_ORDER: [&str; 7] = [
 ];
 
 /// p + 9, another encoding of 9.
-const BASE_NON_CANONICAL: &str = "f6ffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f";
+pub(crate) const BASE_NON_CANONICAL: &str =
+    "f6ffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f";
 
 /// Each of the low-order encodings, with bit 255 clear and set.
 pub(crate) fn low_order() -> impl Iterator<Item = [u8; 32]> {
@@ -40,12 +41,12 @@ pub(crate) fn low_order() -> impl Iterator<Item = [u8; 32]> {
     })
 }
 
-fn with_bit_255(mut alpha: [u8; 32]) -> [u8; 32] {
+pub(crate) fn with_bit_255(mut alpha: [u8; 32]) -> [u8; 32] {
     alpha[31] |= 0x80;
     alpha
 }
 
-fn base() -> [u8; 32] {
+pub(crate) fn base() -> [u8; 32] {
     let mut base = [0; 32];
     base[0] = 9;
     base
