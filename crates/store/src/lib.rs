@@ -1,1 +1,28 @@
-//! placeholder
+//! Durable state, and the one crate that imports sled.
+//!
+//! [`InboxStore`] keeps what a gateway holds for its inboxes, so that a delivered or expired cell
+//! cannot be opened with all that is left on the disk; [`InboxThread`] runs it on a thread of its
+//! own with group commit. [`ClientStore`] is the client's encrypted table of everything it must not
+//! forget.
+//!
+//! What is not here: *what* is kept and for how long (`mizzle_core::gateway`, `clientd`), and files
+//! that hold keys (`crates/runtime`). The formats are in `docs/spec/store.md`; how durability is
+//! obtained from sled, and what would make us leave it, in
+//! `docs/decisions/0002-durability-and-sled.md`.
+//!
+//! Files and threads are used here; no clock but the group commit's, no randomness that was not
+//! handed in.
+
+mod client;
+mod database;
+mod derive;
+mod error;
+mod files;
+mod inbox;
+mod ledger;
+mod thread;
+
+pub use client::{ClientStore, KEY_MAX, Record, VALUE_MAX, Write};
+pub use error::StoreError;
+pub use inbox::{EXPIRE_BATCH, Expired, InboxStore, StoreConfig, Swept};
+pub use thread::{BATCH_MAX, BATCH_TIME, Done, InboxThread, Job, OnDone, QUEUE_MAX, Refused};
