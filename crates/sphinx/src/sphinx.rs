@@ -6,8 +6,8 @@
 //!
 //! Version 260 is named wherever a version can be named, and every secret comes from the caller's
 //! [`KeyRng`]. Two things of `sphinx-packet` are as they are: it pads the last hop's routing
-//! information from the process-wide generator (so equal seeds give packets that differ in bytes
-//! nobody can read), and it does not show the first of the three version bytes, which is therefore
+//! information from the process-wide generator (so equal seeds give packets that differ, in bytes
+//! that no receiver reads), and it does not show the first of the three version bytes, which is therefore
 //! ignored on receipt.
 
 use crate::DiscardReason;

@@ -146,7 +146,8 @@ proptest! {
             .map(|i| Sphinx::build(&route(1 + i % 3), &plaintext(i), &mut rng(i)).unwrap())
             .collect();
         let secrets: Vec<_> = (0..=3).map(secret).collect();
-        let broken: Vec<_> = packets.iter().map(|p| { let mut p = p.clone(); p[40] ^= 1; p }).collect();
+        let mut broken = packets.clone();
+        broken.iter_mut().for_each(|packet| packet[40] ^= 1);
         let batch: Vec<_> = picks.iter().map(|&(key, packet, whole)| {
             let of = if whole { &packets } else { &broken };
             (&secrets[usize::from(key)], &of[packet])

@@ -1,4 +1,4 @@
-//! The frozen bytes in `tests/vectors/`. `docs/spec/packet.md` §6. `vectors/generate.rs` made them.
+//! The frozen bytes in `tests/vectors/`. `docs/spec/packet.md` §6. `generate` made them.
 //!
 //! Both [`Sphinx`] and the reference must say of every packet what the file says, to the byte.
 //! Only receiving is frozen: sphinx-packet draws padding from the process-wide generator, so
