@@ -496,13 +496,10 @@ impl<F: PacketFormat> Client<F> {
             asker,
             request,
         };
-        let built = match echo::build::<F>(&self.view, directory, plan, &mut self.keys) {
-            Ok(built) => built,
+        let Ok(built) = echo::build::<F>(&self.view, directory, plan, &mut self.keys) else {
             // The directory lacks our own entry gateway, or a key in it is no key.
-            Err(_) => {
-                self.counters.idle_ticks += 1;
-                return self.put_back(errand);
-            }
+            self.counters.idle_ticks += 1;
+            return self.put_back(errand);
         };
         self.counters.sent += 1;
         self.losses.sent(gateway);
