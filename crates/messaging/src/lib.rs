@@ -18,9 +18,12 @@
 pub mod card;
 pub mod event;
 pub mod identity;
+pub mod inner;
 pub mod messenger;
 pub mod order;
+pub mod pair;
 pub mod records;
+pub mod suite1;
 
 pub use card::{Card, CardDecodeError};
 pub use event::{
