@@ -1,1 +1,77 @@
-//! placeholder
+//! A node's side of talking to an authority: bytes out, bytes in.
+//!
+//! Plain HTTP/1.1, because every document is signed; checking the signatures is
+//! `crates/directory`'s. Routes: `docs/spec/directory.md`.
+
+use crate::http_client::{HttpClient, HttpClientError, Method, StatusCode};
+use bytes::Bytes;
+use std::net::SocketAddr;
+use wire::ids::Epoch;
+
+/// Why an authority did not do as asked.
+#[derive(Debug, thiserror::Error)]
+pub enum DirectoryClientError {
+    /// No answer.
+    #[error(transparent)]
+    Http(#[from] HttpClientError),
+    /// It refused; the text is its reason.
+    #[error("the authority answered {status}: {reason}")]
+    Refused {
+        /// Its status.
+        status: StatusCode,
+        /// At most the first line, cut to 200 characters.
+        reason: String,
+    },
+}
+
+/// Talks to one authority.
+#[derive(Clone, Debug)]
+pub struct DirectoryClient {
+    http: HttpClient,
+}
+
+impl DirectoryClient {
+    /// The authority at `address`.
+    pub fn new(address: SocketAddr) -> Self {
+        Self {
+            http: HttpClient::new(address),
+        }
+    }
+
+    /// Hands in this node's signed descriptor.
+    pub async fn upload(&self, descriptor: &[u8]) -> Result<(), DirectoryClientError> {
+        let body = Bytes::copy_from_slice(descriptor);
+        let headers = [("content-type", "application/octet-stream")];
+        let answer = self
+            .http
+            .request(Method::POST, "/v1/descriptor", &headers, body)
+            .await?;
+        if answer.status.is_success() {
+            Ok(())
+        } else {
+            Err(refused(answer.status, &answer.body))
+        }
+    }
+
+    /// The signed directory of `epoch`, or the newest one; `None` when there is none (yet).
+    pub async fn fetch(&self, epoch: Option<Epoch>) -> Result<Option<Bytes>, DirectoryClientError> {
+        let path = match epoch {
+            Some(epoch) => format!("/v1/directory/{epoch}"),
+            None => "/v1/directory".to_owned(),
+        };
+        let answer = self.http.get(&path).await?;
+        match answer.status {
+            StatusCode::OK => Ok(Some(answer.body)),
+            StatusCode::NOT_FOUND => Ok(None),
+            status => Err(refused(status, &answer.body)),
+        }
+    }
+}
+
+fn refused(status: StatusCode, body: &[u8]) -> DirectoryClientError {
+    let text = String::from_utf8_lossy(body);
+    let line = text.lines().next().unwrap_or_default();
+    // What a stranger wrote may end in a log or on a terminal.
+    let reason = line.chars().filter(|c| !c.is_control()).take(200).collect();
+    DirectoryClientError::Refused { status, reason }
+}

@@ -1,1 +1,248 @@
-//! placeholder
+//! A small HTTP/1.1 server with limits on everything a stranger can make wait or grow.
+//!
+//! Headers must come within 5 s and fit 16 KiB, bodies have a cap and a time, connections a number.
+//! The client's half is [`crate::http_client`]. Routes are the daemons' own.
+
+use crate::shutdown::Shutdown;
+use bytes::Bytes;
+use http_body_util::combinators::BoxBody;
+use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
+use hyper::body::{Body as _, Frame, Incoming};
+use hyper::header::{CONTENT_TYPE, HeaderValue};
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use std::convert::Infallible;
+use std::future::Future;
+use std::io;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{Semaphore, mpsc};
+use tokio::task::JoinSet;
+
+pub use hyper::{Method, StatusCode};
+
+/// The body of an answer.
+pub type Body = BoxBody<Bytes, Infallible>;
+/// A question; its body is cut off at [`HttpLimits::body_max`].
+pub type Request = hyper::Request<Limited<Incoming>>;
+/// An answer.
+pub type Response = hyper::Response<Body>;
+
+/// Most bytes of headers.
+pub const HEADER_MAX: usize = 16 * 1024;
+/// How long answers may still run once the server is told to stop.
+const DRAIN: Duration = Duration::from_secs(2);
+
+/// Limits of one server.
+#[derive(Clone, Debug)]
+pub struct HttpLimits {
+    /// Connections at a time; one more is answered 503 and closed.
+    pub connections_max: usize,
+    /// For all headers of a request, and for a connection that is idle between two.
+    pub header_timeout: Duration,
+    /// Most bytes of a request's body; more is answered 413.
+    pub body_max: usize,
+    /// For the whole body of a request; see [`read_body`].
+    pub body_timeout: Duration,
+}
+
+impl Default for HttpLimits {
+    /// 256 connections, 5 s, 1 MiB, 10 s.
+    fn default() -> Self {
+        Self {
+            connections_max: 256,
+            header_timeout: Duration::from_secs(5),
+            body_max: 1024 * 1024,
+            body_timeout: Duration::from_secs(10),
+        }
+    }
+}
+
+/// Listens at `address`, or says what to change.
+pub async fn bind(address: SocketAddr) -> io::Result<TcpListener> {
+    TcpListener::bind(address).await.map_err(|error| {
+        let cure = if error.kind() == io::ErrorKind::AddrInUse {
+            "another process listens there: stop it or configure another port"
+        } else if error.kind() == io::ErrorKind::PermissionDenied {
+            "ports below 1024 need a privilege: configure another"
+        } else if error.kind() == io::ErrorKind::AddrNotAvailable {
+            "this machine does not have that address: configure another"
+        } else {
+            "check the address"
+        };
+        io::Error::new(
+            error.kind(),
+            format!("cannot listen on {address}: {cure} ({error})"),
+        )
+    })
+}
+
+/// Listens at 127.0.0.1; port 0 takes any free one.
+pub async fn bind_loopback(port: u16) -> io::Result<TcpListener> {
+    bind((Ipv4Addr::LOCALHOST, port).into()).await
+}
+
+/// Answers requests by `handler` until `shutdown`; running answers then have two seconds.
+pub async fn serve<H, HF>(listener: TcpListener, limits: HttpLimits, shutdown: Shutdown, handler: H)
+where
+    H: Fn(Request) -> HF + Clone + Send + Sync + 'static,
+    HF: Future<Output = Response> + Send + 'static,
+{
+    let connections = Arc::new(Semaphore::new(limits.connections_max));
+    let mut tasks = JoinSet::new();
+    loop {
+        let accepted = tokio::select! {
+            accepted = listener.accept() => accepted,
+            () = shutdown.wait() => break,
+            // Takes ended tasks out of the set.
+            Some(_) = tasks.join_next() => continue,
+        };
+        let tcp = match accepted {
+            Ok((tcp, _from)) => tcp,
+            Err(error) => {
+                tracing::warn!(%error, "cannot accept a connection now");
+                tokio::time::sleep(Duration::from_millis(100)).await;
+                continue;
+            }
+        };
+        let Ok(permit) = connections.clone().try_acquire_owned() else {
+            refuse(&tcp);
+            continue;
+        };
+        let (limits, shutdown, handler) = (limits.clone(), shutdown.clone(), handler.clone());
+        tasks.spawn(async move {
+            serve_connection(tcp, &limits, shutdown, handler).await;
+            drop(permit);
+        });
+    }
+    drop(listener);
+    let drained = async { while tasks.join_next().await.is_some() {} };
+    let _ = tokio::time::timeout(DRAIN, drained).await;
+    tasks.shutdown().await;
+}
+
+async fn serve_connection<H, HF>(
+    tcp: TcpStream,
+    limits: &HttpLimits,
+    shutdown: Shutdown,
+    handler: H,
+) where
+    H: Fn(Request) -> HF + Send + Sync,
+    HF: Future<Output = Response> + Send,
+{
+    let _ = tcp.set_nodelay(true);
+    let service = service_fn(|request: hyper::Request<Incoming>| {
+        let announced = request.body().size_hint().lower();
+        let too_large = announced > limits.body_max as u64;
+        let request = request.map(|body| Limited::new(body, limits.body_max));
+        let answer = (!too_large).then(|| handler(request));
+        async move {
+            Ok::<_, Infallible>(match answer {
+                Some(answer) => answer.await,
+                None => BodyError::TooLarge.response(),
+            })
+        }
+    });
+    let connection = hyper::server::conn::http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(limits.header_timeout)
+        .max_buf_size(HEADER_MAX)
+        .serve_connection(TokioIo::new(tcp), service);
+    let mut connection = std::pin::pin!(connection);
+    let result = tokio::select! {
+        result = connection.as_mut() => result,
+        () = shutdown.wait() => {
+            connection.as_mut().graceful_shutdown();
+            connection.await
+        }
+    };
+    if let Err(error) = result {
+        tracing::debug!(%error, "an HTTP connection ended early");
+    }
+}
+
+/// One try, no waiting: a full server spends nothing on the one that is too many.
+fn refuse(tcp: &TcpStream) {
+    let _ = tcp.try_write(
+        b"HTTP/1.1 503 Service Unavailable\r\ncontent-length: 0\r\nconnection: close\r\n\r\n",
+    );
+}
+
+/// Why a request's body was not read.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum BodyError {
+    /// More than [`HttpLimits::body_max`].
+    TooLarge,
+    /// Not within [`HttpLimits::body_timeout`].
+    TooSlow,
+    /// The connection broke or the body's encoding is wrong.
+    Broken,
+}
+
+impl BodyError {
+    /// 413, 408 or 400.
+    pub fn response(self) -> Response {
+        match self {
+            Self::TooLarge => text(StatusCode::PAYLOAD_TOO_LARGE, "the body is too large\n"),
+            Self::TooSlow => text(StatusCode::REQUEST_TIMEOUT, "the body came too slowly\n"),
+            Self::Broken => text(StatusCode::BAD_REQUEST, "the body cannot be read\n"),
+        }
+    }
+}
+
+/// A request's whole body, within the limits.
+pub async fn read_body(body: Limited<Incoming>, timeout: Duration) -> Result<Bytes, BodyError> {
+    match tokio::time::timeout(timeout, body.collect()).await {
+        Ok(Ok(collected)) => Ok(collected.to_bytes()),
+        Ok(Err(error)) if error.is::<LengthLimitError>() => Err(BodyError::TooLarge),
+        Ok(Err(_)) => Err(BodyError::Broken),
+        Err(_elapsed) => Err(BodyError::TooSlow),
+    }
+}
+
+/// An answer with a body of known bytes.
+pub fn respond(status: StatusCode, content_type: &'static str, body: impl Into<Bytes>) -> Response {
+    with_body(status, content_type, Full::new(body.into()).boxed())
+}
+
+/// An answer in plain text.
+pub fn text(status: StatusCode, body: impl Into<String>) -> Response {
+    respond(status, "text/plain; charset=utf-8", body.into())
+}
+
+/// An answer whose pieces come through a channel, until its sender is dropped (server-sent
+/// events). When the reader is slow the channel fills, and the sender decides what that means.
+pub fn stream(content_type: &'static str, pieces: mpsc::Receiver<Bytes>) -> Response {
+    with_body(StatusCode::OK, content_type, ChannelBody(pieces).boxed())
+}
+
+fn with_body(status: StatusCode, content_type: &'static str, body: Body) -> Response {
+    let mut response = Response::new(body);
+    *response.status_mut() = status;
+    let value = HeaderValue::from_static(content_type);
+    response.headers_mut().insert(CONTENT_TYPE, value);
+    response
+}
+
+struct ChannelBody(mpsc::Receiver<Bytes>);
+
+impl hyper::body::Body for ChannelBody {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        self.0
+            .poll_recv(cx)
+            .map(|piece| piece.map(|b| Ok(Frame::data(b))))
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,1 +1,211 @@
-//! placeholder
+//! A small HTTP/1.1 client: one request on one connection, everything capped.
+//!
+//! Nodes ask authorities with it and command lines ask daemons. No names are resolved, no
+//! redirects followed, no TLS: documents are signed, and daemons answer on loopback.
+
+use bytes::Bytes;
+use http_body_util::{BodyExt, Full, Limited};
+use hyper::body::Incoming;
+use hyper::header::HOST;
+use hyper_util::rt::TokioIo;
+use std::future::Future;
+use std::net::SocketAddr;
+use std::time::Duration;
+use tokio::net::TcpStream;
+use tokio::task::JoinHandle;
+
+pub use hyper::{Method, StatusCode};
+
+/// Longest line of a stream.
+const LINE_MAX: usize = 64 * 1024;
+
+/// Why there is no answer.
+#[derive(Debug, thiserror::Error)]
+pub enum HttpClientError {
+    /// Nobody listens, or the connection broke.
+    #[error("cannot reach {address}: {source}")]
+    Unreachable {
+        /// Whom.
+        address: SocketAddr,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// The request cannot be written down (a bad path or header).
+    #[error("not a request: {0}")]
+    BadRequest(#[from] hyper::http::Error),
+    /// The other end does not speak HTTP as we do.
+    #[error("no usable answer: {0}")]
+    Protocol(#[from] hyper::Error),
+    /// It took longer than [`HttpClient::timeout`].
+    #[error("no answer in time")]
+    Timeout,
+    /// The answer is longer than [`HttpClient::body_max`], or cut short.
+    #[error("the answer is too long or was cut short")]
+    Body,
+}
+
+/// An answer.
+#[derive(Clone, Debug)]
+pub struct Answer {
+    /// 200 and the like.
+    pub status: StatusCode,
+    /// At most [`HttpClient::body_max`] bytes.
+    pub body: Bytes,
+}
+
+/// Asks one server.
+#[derive(Clone, Debug)]
+pub struct HttpClient {
+    /// Whom.
+    pub address: SocketAddr,
+    /// For the whole of a request, or for a stream's headers.
+    pub timeout: Duration,
+    /// Most bytes of an answer.
+    pub body_max: usize,
+}
+
+impl HttpClient {
+    /// 10 s, 8 MiB.
+    pub fn new(address: SocketAddr) -> Self {
+        Self {
+            address,
+            timeout: Duration::from_secs(10),
+            body_max: 8 * 1024 * 1024,
+        }
+    }
+
+    /// `GET path`.
+    pub async fn get(&self, path: &str) -> Result<Answer, HttpClientError> {
+        self.request(Method::GET, path, &[], Bytes::new()).await
+    }
+
+    /// Any request; `headers` are names and values.
+    pub async fn request(
+        &self,
+        method: Method,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: impl Into<Bytes>,
+    ) -> Result<Answer, HttpClientError> {
+        let body = body.into();
+        self.in_time(async {
+            let (response, _connection) = self.send(method, path, headers, body).await?;
+            let status = response.status();
+            let collected = Limited::new(response.into_body(), self.body_max)
+                .collect()
+                .await
+                .map_err(|_| HttpClientError::Body)?;
+            Ok(Answer {
+                status,
+                body: collected.to_bytes(),
+            })
+        })
+        .await
+    }
+
+    /// `GET path`, read line by line while it lasts (server-sent events).
+    pub async fn stream(
+        &self,
+        path: &str,
+        headers: &[(&str, &str)],
+    ) -> Result<Lines, HttpClientError> {
+        self.in_time(async {
+            let (response, connection) =
+                self.send(Method::GET, path, headers, Bytes::new()).await?;
+            Ok(Lines {
+                status: response.status(),
+                body: response.into_body(),
+                buffer: Vec::new(),
+                _connection: connection,
+            })
+        })
+        .await
+    }
+
+    async fn send(
+        &self,
+        method: Method,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: Bytes,
+    ) -> Result<(hyper::Response<Incoming>, Connection), HttpClientError> {
+        let mut request = hyper::Request::builder()
+            .method(method)
+            .uri(path)
+            .header(HOST, self.address.to_string());
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        let request = request.body(Full::new(body))?;
+        let unreachable = |source| HttpClientError::Unreachable {
+            address: self.address,
+            source,
+        };
+        let tcp = TcpStream::connect(self.address)
+            .await
+            .map_err(unreachable)?;
+        tcp.set_nodelay(true).map_err(unreachable)?;
+        let (mut sender, connection) =
+            hyper::client::conn::http1::handshake(TokioIo::new(tcp)).await?;
+        let connection = Connection(tokio::spawn(async move {
+            // Whatever ends it early is seen by the one who reads the answer.
+            let _ = connection.await;
+        }));
+        Ok((sender.send_request(request).await?, connection))
+    }
+
+    async fn in_time<T>(
+        &self,
+        work: impl Future<Output = Result<T, HttpClientError>>,
+    ) -> Result<T, HttpClientError> {
+        tokio::time::timeout(self.timeout, work)
+            .await
+            .unwrap_or(Err(HttpClientError::Timeout))
+    }
+}
+
+/// The task that moves a connection's bytes; ends with the one who needs it.
+struct Connection(JoinHandle<()>);
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+/// An answer that comes line by line.
+pub struct Lines {
+    /// 200 and the like.
+    pub status: StatusCode,
+    body: Incoming,
+    buffer: Vec<u8>,
+    _connection: Connection,
+}
+
+impl Lines {
+    /// The next line without its end, or `None` after the last. Cancel safe. A line of more than
+    /// 64 KiB is [`HttpClientError::Body`].
+    pub async fn next(&mut self) -> Result<Option<String>, HttpClientError> {
+        loop {
+            if let Some(end) = self.buffer.iter().position(|b| *b == b'\n') {
+                let mut line: Vec<u8> = self.buffer.drain(..=end).collect();
+                line.pop();
+                if line.last() == Some(&b'\r') {
+                    line.pop();
+                }
+                return Ok(Some(String::from_utf8_lossy(&line).into_owned()));
+            }
+            if self.buffer.len() > LINE_MAX {
+                return Err(HttpClientError::Body);
+            }
+            match self.body.frame().await {
+                None => return Ok(None),
+                Some(frame) => {
+                    if let Ok(data) = frame?.into_data() {
+                        self.buffer.extend_from_slice(&data);
+                    }
+                }
+            }
+        }
+    }
+}

@@ -11,6 +11,7 @@ use rustix::time::{
     timerfd_settime,
 };
 use std::io;
+use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 use wire::time::Instant;
 
@@ -25,10 +26,14 @@ impl PreciseTimer {
     pub fn new(clock: Clock) -> io::Result<Self> {
         let flags = TimerfdFlags::NONBLOCK | TimerfdFlags::CLOEXEC;
         let fd = timerfd_create(TimerfdClockId::Monotonic, flags)?;
-        Ok(Self {
-            clock,
-            fd: AsyncFd::register(fd)?,
-        })
+        // Its successor `register` is `unsafe`, for types whose descriptor may change under it. An
+        // `OwnedFd` names the same one until it is dropped, which is what the contract asks.
+        #[expect(
+            deprecated,
+            reason = "sound for an OwnedFd; the successor is unsafe to call"
+        )]
+        let fd = AsyncFd::with_interest(fd, Interest::READABLE)?;
+        Ok(Self { clock, fd })
     }
 
     /// Returns at `deadline` or after it, never before; at once when it has passed.

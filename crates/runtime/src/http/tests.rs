@@ -1,0 +1,175 @@
+//! The server under clients that are slow, large, many or in the way.
+
+use super::*;
+use crate::http_client::{HttpClient, HttpClientError};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::task::JoinHandle;
+use tokio::time::Instant;
+
+fn tight() -> HttpLimits {
+    HttpLimits {
+        connections_max: 4,
+        header_timeout: Duration::from_millis(300),
+        body_max: 1000,
+        body_timeout: Duration::from_millis(300),
+    }
+}
+
+/// Answers `/echo` with the body, `/events` with three lines and silence.
+async fn start() -> (HttpClient, Shutdown, JoinHandle<()>) {
+    let listener = bind_loopback(0).await.unwrap();
+    let client = HttpClient::new(listener.local_addr().unwrap());
+    let shutdown = Shutdown::manual();
+    let task = tokio::spawn(serve(
+        listener,
+        tight(),
+        shutdown.clone(),
+        |request| async {
+            match request.uri().path() {
+                "/echo" => match read_body(request.into_body(), tight().body_timeout).await {
+                    Ok(body) => respond(StatusCode::OK, "application/octet-stream", body),
+                    Err(error) => error.response(),
+                },
+                "/events" => {
+                    let (sender, receiver) = mpsc::channel(4);
+                    tokio::spawn(async move {
+                        for piece in ["data: o", "ne\n\nda", "ta: two\r\n"] {
+                            let _ = sender.send(Bytes::from_static(piece.as_bytes())).await;
+                        }
+                        sender.closed().await;
+                    });
+                    stream("text/event-stream", receiver)
+                }
+                _ => text(StatusCode::NOT_FOUND, "nothing here\n"),
+            }
+        },
+    ));
+    (client, shutdown, task)
+}
+
+#[tokio::test]
+async fn questions_are_answered() {
+    let (client, _shutdown, _task) = start().await;
+    let answer = client
+        .request(Method::POST, "/echo", &[("x-a", "b")], &b"hello"[..])
+        .await
+        .unwrap();
+    assert_eq!(
+        (answer.status, &answer.body[..]),
+        (StatusCode::OK, &b"hello"[..])
+    );
+    assert_eq!(
+        client.get("/no").await.unwrap().status,
+        StatusCode::NOT_FOUND
+    );
+    assert!(matches!(
+        client
+            .request(Method::GET, "/echo", &[("bad\nname", "b")], "")
+            .await,
+        Err(HttpClientError::BadRequest(_))
+    ));
+}
+
+#[tokio::test]
+async fn a_large_body_is_refused_announced_or_not() {
+    let (client, _shutdown, _task) = start().await;
+    let answer = client
+        .request(Method::PUT, "/echo", &[], vec![0; 1001])
+        .await
+        .unwrap();
+    assert_eq!(answer.status, StatusCode::PAYLOAD_TOO_LARGE);
+
+    let mut tcp = TcpStream::connect(client.address).await.unwrap();
+    tcp.write_all(b"POST /echo HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n")
+        .await
+        .unwrap();
+    for _ in 0..11 {
+        let chunk = format!("64\r\n{}\r\n", "a".repeat(100));
+        tcp.write_all(chunk.as_bytes()).await.unwrap();
+    }
+    assert!(first_line(&mut tcp).await.contains("413"));
+}
+
+#[tokio::test]
+async fn a_slow_body_is_cut_off() {
+    let (client, _shutdown, _task) = start().await;
+    let mut tcp = TcpStream::connect(client.address).await.unwrap();
+    tcp.write_all(b"POST /echo HTTP/1.1\r\nhost: x\r\ncontent-length: 10\r\n\r\nabc")
+        .await
+        .unwrap();
+    assert!(first_line(&mut tcp).await.contains("408"));
+}
+
+#[tokio::test]
+async fn slow_and_silent_and_idle_connections_are_closed() {
+    let (client, _shutdown, _task) = start().await;
+    let began = Instant::now();
+    for said in ["", "GET /echo HT", "GET /no HTTP/1.1\r\nhost: x\r\n\r\n"] {
+        let mut tcp = TcpStream::connect(client.address).await.unwrap();
+        tcp.write_all(said.as_bytes()).await.unwrap();
+        let mut rest = Vec::new();
+        tcp.read_to_end(&mut rest).await.unwrap();
+    }
+    assert!(began.elapsed() < Duration::from_secs(4));
+}
+
+#[tokio::test]
+async fn large_headers_are_refused() {
+    let (client, _shutdown, _task) = start().await;
+    let mut tcp = TcpStream::connect(client.address).await.unwrap();
+    let head = format!(
+        "GET / HTTP/1.1\r\nhost: x\r\nx-a: {}\r\n",
+        "a".repeat(HEADER_MAX)
+    );
+    let _ = tcp.write_all(head.as_bytes()).await;
+    assert!(first_line(&mut tcp).await.contains("431"));
+}
+
+#[tokio::test]
+async fn one_connection_too_many_is_told_so() {
+    let (client, _shutdown, _task) = start().await;
+    let mut held = Vec::new();
+    for _ in 0..4 {
+        held.push(client.stream("/events", &[]).await.unwrap());
+    }
+    let mut tcp = TcpStream::connect(client.address).await.unwrap();
+    assert!(first_line(&mut tcp).await.contains("503"));
+    held.pop();
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    assert_eq!(
+        client.get("/no").await.unwrap().status,
+        StatusCode::NOT_FOUND
+    );
+}
+
+#[tokio::test]
+async fn events_come_line_by_line_and_end_with_the_server() {
+    let (client, shutdown, task) = start().await;
+    let mut lines = client.stream("/events", &[]).await.unwrap();
+    for expected in ["data: one", "", "data: two"] {
+        assert_eq!(lines.next().await.unwrap().unwrap(), expected);
+    }
+    let began = Instant::now();
+    shutdown.trigger();
+    task.await.unwrap();
+    assert!(began.elapsed() < DRAIN + Duration::from_secs(2));
+    assert!(!matches!(lines.next().await, Ok(Some(_))));
+}
+
+#[tokio::test]
+async fn a_port_in_use_is_named() {
+    let held = bind_loopback(0).await.unwrap();
+    let port = held.local_addr().unwrap().port();
+    let text = bind_loopback(port).await.unwrap_err().to_string();
+    assert!(
+        text.contains(&port.to_string()) && text.contains("another process"),
+        "{text}"
+    );
+}
+
+async fn first_line(tcp: &mut TcpStream) -> String {
+    let mut buffer = vec![0; 4096];
+    let n = tcp.read(&mut buffer).await.unwrap_or(0);
+    let text = String::from_utf8_lossy(&buffer[..n]).into_owned();
+    text.lines().next().unwrap_or_default().to_owned()
+}
