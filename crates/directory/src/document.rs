@@ -2,6 +2,7 @@
 
 use crate::body;
 use crate::parameters::{EpochSchedule, Parameters};
+use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
 use std::fmt;
 use std::net::SocketAddr;
@@ -22,8 +23,8 @@ pub enum Role {
     Gateway,
 }
 
-/// Who runs a node: SHA-256 of the operator's name, cut to 16 bytes. Nodes of one family count as
-/// one party.
+/// Who runs a node: a tagged SHA-256 of the operator's name, cut to 16 bytes ([`Family::of`]). Nodes of
+/// one family count as one party.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct Family(pub [u8; 16]);
 
@@ -53,6 +54,19 @@ pub struct NodeDescriptor {
     pub client_addresses: Vec<SocketAddr>,
     /// Keys by epoch, ascending, 1 to 4.
     pub sphinx_keys: Vec<SphinxKey>,
+}
+
+impl Family {
+    /// The family of everything that the operator of this name runs.
+    pub fn of(operator: &str) -> Self {
+        let mut hash = Sha256::new();
+        hash.update(b"mizzle-family-v1");
+        hash.update(operator.as_bytes());
+        let digest: [u8; 32] = hash.finalize().into();
+        let mut family = [0; 16];
+        family.copy_from_slice(&digest[..16]);
+        Self(family)
+    }
 }
 
 impl NodeDescriptor {

@@ -6,14 +6,35 @@
 //! `Authority`. Nothing here reads a clock or talks to anybody: `topology` and
 //! `crates/runtime` do. Bytes are specified in `docs/spec/directory.md`.
 
+mod assemble;
+mod authority;
 mod body;
+mod descriptor;
 mod document;
+pub mod hex;
+mod network;
+mod network_toml;
 mod parameters;
+mod refused;
+mod signed;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
 
+pub use assemble::{Assembled, DOCUMENTS_MAX, DirectoryAssembler, chunk};
+pub use authority::{
+    ADMITTED_MAX, Accepted, Admitted, Authority, AuthorityConfig, AuthorityError, AuthorityEvent,
+    DescriptorRefused, KEPT_MAX,
+};
 pub use body::{BODY_MAX, DOCUMENT_MAX, LIST_MAX};
+pub use descriptor::{DESCRIPTOR_MAX, SignedDescriptor};
 pub use document::{
     Directory, DirectoryError, Family, LAYERS, NodeDescriptor, Position, Preamble, Role, SphinxKey,
 };
-pub use parameters::{EpochSchedule, Parameters, Rate};
+pub use network::{
+    AUTHORITIES_MAX, BOOTSTRAP_MAX, Bootstrap, EPOCH_MAX, EPOCH_MIN, Network, NetworkAuthority,
+    NetworkError, quorum,
+};
+pub use network_toml::{NETWORK_TOML_MAX, NetworkTomlError};
+pub use parameters::{EpochSchedule, Parameters, RATE_MAX, Rate};
+pub use refused::DirectoryRefused;
+pub use signed::SignedDirectory;

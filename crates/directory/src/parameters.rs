@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 use wire::ids::Epoch;
+use wire::puzzle::DIFFICULTY_MAX;
 use wire::time::UnixTime;
 
 /// A rate in thousandths of an event per second, so that a signed document holds no float.
@@ -22,6 +23,9 @@ impl Rate {
         Duration::from_nanos(1_000_000_000_000 / u64::from(self.0))
     }
 }
+
+/// No rate in a directory is higher: ten thousand a second.
+pub const RATE_MAX: Rate = Rate(10_000_000);
 
 /// What every node and client of the network goes by.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -86,6 +90,44 @@ impl Parameters {
             cell_ttl: Duration::from_secs(14 * 86_400),
             inbox_quota: 256,
             puzzle_difficulty: 16,
+        }
+    }
+
+    /// Whether a program goes by these parameters at all; names the first that is out of bounds.
+    /// The bounds keep a mistaken or hostile directory from silencing a client, flooding a network
+    /// or stretching a wait beyond reason. `docs/spec/directory.md` §4.
+    pub fn check(&self, schedule: &EpochSchedule) -> Result<(), &'static str> {
+        const SECOND: Duration = Duration::from_secs(1);
+        const YEAR: Duration = Duration::from_secs(366 * 86_400);
+        let rate = |r: Rate| (1..=RATE_MAX.0).contains(&r.0);
+        let life = |d: Duration| (SECOND..=YEAR).contains(&d);
+        let delay = Duration::from_millis(1)..=Duration::from_secs(3600);
+        let rules = [
+            ("delay_mean", delay.contains(&self.delay_mean)),
+            ("hop_allowance", self.hop_allowance <= 10 * SECOND),
+            ("payload_rate", rate(self.payload_rate)),
+            ("loop_rate", rate(self.loop_rate)),
+            ("mix_loop_rate", rate(self.mix_loop_rate)),
+            // Each packet of a client brings one reply down: slower than they come, the replies
+            // would pile up at the gateway for ever.
+            (
+                "downlink_rate",
+                rate(self.downlink_rate)
+                    && self.downlink_rate.0 > self.payload_rate.0 + self.loop_rate.0,
+            ),
+            ("key_overlap", self.key_overlap < schedule.length),
+            ("inbox_period", self.inbox_period >= 1),
+            ("inbox_ttl_max", life(self.inbox_ttl_max)),
+            ("cell_ttl", life(self.cell_ttl)),
+            ("inbox_quota", self.inbox_quota >= 1),
+            (
+                "puzzle_difficulty",
+                self.puzzle_difficulty <= DIFFICULTY_MAX,
+            ),
+        ];
+        match rules.into_iter().find(|(_, holds)| !holds) {
+            Some((name, _)) => Err(name),
+            None => Ok(()),
         }
     }
 
