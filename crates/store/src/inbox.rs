@@ -10,6 +10,8 @@
 mod buckets;
 mod recover;
 mod slots;
+#[cfg(test)]
+mod tests;
 
 use crate::database::Database;
 use crate::error::StoreError;

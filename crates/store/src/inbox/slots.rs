@@ -223,7 +223,7 @@ impl Slots {
     }
 }
 
-fn find(index: SlotIndex, bytes: &[u8], buckets: &Buckets) -> Found {
+pub(super) fn find(index: SlotIndex, bytes: &[u8], buckets: &Buckets) -> Found {
     let (head, sealed) = bytes.split_at(4);
     let bucket = u32::from_be_bytes([head[0], head[1], head[2], head[3]]);
     let opened = buckets
