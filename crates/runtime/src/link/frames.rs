@@ -110,6 +110,9 @@ impl FrameReader {
                     return Ok(Some(frame));
                 }
                 Err(error) if error.kind() == ErrorKind::WouldBlock => {}
+                Err(error) if error.kind() == ErrorKind::UnexpectedEof => {
+                    return Err(LinkError::Closed);
+                }
                 Err(error) => return Err(error.into()),
             }
             let mut rest = &self.sealed[self.start..self.end];

@@ -47,6 +47,11 @@ impl RawKey {
         let spki = CertificateDer::from(spki_of(&identity.public()));
         Ok(Self(Arc::new(CertifiedKey::new(vec![spki], signer))))
     }
+
+    #[cfg(test)]
+    pub(super) fn certified(&self) -> Arc<CertifiedKey> {
+        self.0.clone()
+    }
 }
 
 /// Dials `expected`, and proves who we are.
@@ -102,7 +107,7 @@ fn wrong_peer() -> Error {
     Error::InvalidCertificate(CertificateError::ApplicationVerificationFailure)
 }
 
-fn spki_of(identity: &IdentityPublic) -> Vec<u8> {
+pub(super) fn spki_of(identity: &IdentityPublic) -> Vec<u8> {
     [&SPKI_PREFIX[..], &identity.to_bytes()].concat()
 }
 

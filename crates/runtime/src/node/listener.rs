@@ -1,0 +1,138 @@
+//! The listener for nodes: who may knock, and the frames they send.
+//!
+//! A peer must be a node of the layer before ours in a directory that is held; it is let go when it
+//! is in none any more. Frames wait in one bounded queue for the loop; when that is full the
+//! readers wait, and with them the peers. The listener for clients is the gateway's own.
+
+use crate::clock::Clock;
+use crate::http;
+use crate::inbound::{InboundCounters, InboundLimits, accept_loop};
+use crate::link::{FrameReader, NodeLink, NodeTls};
+use crate::shutdown::Shutdown;
+use std::collections::BTreeSet;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinSet;
+use wire::frame::{Frame, PacketBytes};
+use wire::ids::{EpochHint, NetworkId};
+use wire::keys::IdentityPublic;
+use wire::time::Instant;
+
+/// A packet that came over a link.
+pub struct ReceivedFrame {
+    /// The epoch whose key opens it.
+    pub hint: EpochHint,
+    /// The packet.
+    pub packet: PacketBytes,
+    /// When its last byte was read.
+    pub received_at: Instant,
+}
+
+/// Who may connect now; written by the loop whenever a directory comes.
+pub type Allowed = watch::Receiver<Arc<BTreeSet<IdentityPublic>>>;
+
+/// What the listener for nodes needs.
+#[derive(Clone)]
+pub struct NodeListener {
+    /// Proves who we are.
+    pub tls: NodeTls,
+    /// Of which network.
+    pub network: NetworkId,
+    /// Who may connect.
+    pub allowed: Allowed,
+    /// Where packets go.
+    pub frames: mpsc::Sender<ReceivedFrame>,
+    /// Stamps them.
+    pub clock: Clock,
+}
+
+/// Binds every address, or says what to change.
+pub async fn bind_all(addresses: &[SocketAddr]) -> std::io::Result<Vec<TcpListener>> {
+    let mut listeners = Vec::with_capacity(addresses.len());
+    for address in addresses {
+        listeners.push(http::bind(*address).await?);
+    }
+    Ok(listeners)
+}
+
+/// The addresses to announce: the configured ones, or where the listeners really are.
+pub fn announced(
+    configured: &[SocketAddr],
+    listeners: &[TcpListener],
+) -> std::io::Result<Vec<SocketAddr>> {
+    if !configured.is_empty() {
+        return Ok(configured.to_vec());
+    }
+    listeners.iter().map(TcpListener::local_addr).collect()
+}
+
+impl NodeListener {
+    /// Accepts on all `listeners` until `shutdown`.
+    pub fn start(
+        self,
+        listeners: Vec<TcpListener>,
+        limits: &InboundLimits,
+        counters: &Arc<InboundCounters>,
+        shutdown: &Shutdown,
+        tasks: &mut JoinSet<()>,
+    ) {
+        for listener in listeners {
+            let (shaking, serving) = (self.clone(), self.clone());
+            tasks.spawn(accept_loop(
+                listener,
+                limits.clone(),
+                counters.clone(),
+                shutdown.clone(),
+                move |tcp: TcpStream| {
+                    let this = shaking.clone();
+                    async move {
+                        let allowed = this.allowed.borrow().clone();
+                        let allow = |peer: &IdentityPublic| allowed.contains(peer);
+                        this.tls.accept(tcp, this.network, allow).await
+                    }
+                },
+                move |link: NodeLink, _from| serving.clone().serve(link),
+            ));
+        }
+    }
+
+    async fn serve(self, link: NodeLink) {
+        // The other half stays open: dropping it would close our side of the connection.
+        let NodeLink { peer, reader, writer: _writer } = link;
+        let mut allowed = self.allowed.clone();
+        let gone = async {
+            // An error means that the loop has ended.
+            while allowed.wait_for(|all| !all.contains(&peer)).await.is_err() {
+                return;
+            }
+        };
+        tokio::select! {
+            () = self.read(reader) => {}
+            () = gone => tracing::debug!("a peer left the directory; its link is closed"),
+        }
+    }
+
+    async fn read(&self, mut reader: FrameReader) {
+        loop {
+            match reader.next().await {
+                Ok(Frame::Packet(hint, packet)) => {
+                    let received_at = self.clock.now();
+                    let frame = ReceivedFrame { hint, packet, received_at };
+                    if self.frames.send(frame).await.is_err() {
+                        return;
+                    }
+                }
+                Ok(Frame::Dummy | Frame::Hello(_) | Frame::DirectoryPart(_)) => {
+                    tracing::debug!("a peer sent a frame that does not belong between nodes");
+                    return;
+                }
+                Err(error) => {
+                    tracing::debug!(%error, "a peer's link ended");
+                    return;
+                }
+            }
+        }
+    }
+}

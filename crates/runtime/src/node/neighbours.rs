@@ -1,0 +1,168 @@
+//! Links to the next layer, and who of the layer before may connect: both follow the directories
+//! that the machine holds.
+
+use crate::link::NodeTls;
+use crate::outbound::{Backoff, Neighbour, NotSent, Outbound, OutboundEvent};
+use directory::Directory;
+use mizzle_core::view::View;
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::{mpsc, watch};
+use wire::frame::FrameBytes;
+use wire::ids::{NetworkId, NodeId};
+use wire::keys::IdentityPublic;
+
+/// How long a link may take to write what is queued when the node ends.
+const CLOSE_LIMIT: Duration = Duration::from_secs(1);
+
+/// Whom to dial and whom to answer.
+#[derive(Default, PartialEq, Eq, Debug)]
+struct Neighbourhood {
+    next: BTreeMap<NodeId, (IdentityPublic, Vec<SocketAddr>)>,
+    previous: BTreeSet<IdentityPublic>,
+}
+
+/// By all directories that are held: a packet may have been built by the last one or by the next.
+fn neighbourhood<'a>(held: impl Iterator<Item = &'a Arc<Directory>>, us: &NodeId) -> Neighbourhood {
+    let mut found = Neighbourhood::default();
+    for directory in held {
+        let Some(here) = directory.position(us) else {
+            continue;
+        };
+        for (node, position) in directory.nodes() {
+            if Directory::adjacent(here, position) {
+                // Later directories overwrite: their addresses are newer.
+                found.next.insert(node.id(), (node.identity, node.addresses.clone()));
+            }
+            if Directory::adjacent(position, here) {
+                found.previous.insert(node.identity);
+            }
+        }
+    }
+    found
+}
+
+/// A kept-up link for each node of the next layer.
+pub struct Neighbours {
+    us: NodeId,
+    network: NetworkId,
+    tls: NodeTls,
+    backoff: Backoff,
+    /// Frames that one link queues; one more is [`NotSent::Full`].
+    queue_max: usize,
+    events: mpsc::Sender<OutboundEvent>,
+    allowed: watch::Sender<Arc<BTreeSet<IdentityPublic>>>,
+    links: BTreeMap<NodeId, (Vec<SocketAddr>, Outbound)>,
+}
+
+/// What [`Neighbours`] is made of.
+pub struct NeighboursConfig {
+    /// This node.
+    pub us: NodeId,
+    /// Of which network.
+    pub network: NetworkId,
+    /// Proves who we are.
+    pub tls: NodeTls,
+    /// When to dial again.
+    pub backoff: Backoff,
+    /// Frames that one link queues.
+    pub queue_max: usize,
+    /// Where links report.
+    pub events: mpsc::Sender<OutboundEvent>,
+}
+
+impl Neighbours {
+    /// Knows nobody yet.
+    pub fn new(config: NeighboursConfig) -> Self {
+        let NeighboursConfig { us, network, tls, backoff, queue_max, events } = config;
+        Self {
+            us,
+            network,
+            tls,
+            backoff,
+            queue_max,
+            events,
+            allowed: watch::Sender::new(Arc::default()),
+            links: BTreeMap::new(),
+        }
+    }
+
+    /// For [`super::listener::NodeListener`].
+    pub fn allowed(&self) -> super::listener::Allowed {
+        self.allowed.subscribe()
+    }
+
+    /// The machine holds other directories than before: dial who is new, let go who left.
+    pub fn update(&mut self, view: &View) {
+        let Neighbourhood { next, previous } = neighbourhood(view.held(), &self.us);
+        self.allowed.send_replace(Arc::new(previous));
+        self.links
+            .retain(|id, (addresses, _)| next.get(id).is_some_and(|(_, new)| new == addresses));
+        for (id, (identity, addresses)) in next {
+            if self.links.contains_key(&id) {
+                continue;
+            }
+            let neighbour = Neighbour {
+                identity,
+                addresses: addresses.clone(),
+                network: self.network,
+            };
+            let (tls, backoff) = (self.tls.clone(), self.backoff.clone());
+            let link =
+                Outbound::start(neighbour, tls, backoff, self.queue_max, self.events.clone());
+            self.links.insert(id, (addresses, link));
+        }
+    }
+
+    /// Queues a frame, or says at once why not.
+    pub fn try_send(&self, to: &NodeId, frame: FrameBytes) -> Result<(), NotSent> {
+        let (_, link) = self.links.get(to).ok_or(NotSent::Down)?;
+        link.try_send(frame)
+    }
+
+    /// How many links stand, of how many.
+    pub fn up(&self) -> (usize, usize) {
+        let up = self.links.values().filter(|(_, link)| link.is_up()).count();
+        (up, self.links.len())
+    }
+
+    /// Writes what is queued and closes all links, within a second.
+    pub async fn close(self) {
+        let mut closing = tokio::task::JoinSet::new();
+        for (_, (_, link)) in self.links {
+            closing.spawn(link.close(CLOSE_LIMIT));
+        }
+        while closing.join_next().await.is_some() {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use directory::testing::{directory, nobodys_key};
+    use directory::Parameters;
+    use wire::ids::Epoch;
+
+    #[test]
+    fn a_node_dials_the_next_layer_and_answers_the_one_before() {
+        let (map, secrets) = directory(1, 2, 3, Epoch(5), Parameters::localnet(), nobodys_key);
+        let held = [Arc::new(map)];
+        let identity = |i: usize| secrets[i].public();
+        // Layers of two mixes each, then three gateways: indices 0-1, 2-3, 4-5, 6-8.
+        for (us, next, previous) in [
+            (0, vec![2, 3], vec![6, 7, 8]),
+            (3, vec![4, 5], vec![0, 1]),
+            (5, vec![6, 7, 8], vec![2, 3]),
+            (7, vec![0, 1], vec![4, 5]),
+        ] {
+            let found = neighbourhood(held.iter(), &NodeId::of(&identity(us)));
+            let dialled: BTreeSet<_> = found.next.values().map(|(i, _)| *i).collect();
+            assert_eq!(dialled, next.into_iter().map(identity).collect());
+            assert_eq!(found.previous, previous.into_iter().map(identity).collect());
+        }
+        let stranger = neighbourhood(held.iter(), &NodeId([9; 28]));
+        assert_eq!(stranger, Neighbourhood::default());
+    }
+}

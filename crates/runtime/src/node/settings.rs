@@ -1,0 +1,172 @@
+//! What the configurations of mixnode and gateway have in common, checked.
+//!
+//! The TOML types are each daemon's own (`mixnode/src/config.rs`, `gateway/src/config.rs`); here are
+//! the checks that both call, so that both refuse in the same words.
+
+use crate::config::ConfigError;
+use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
+
+/// Most addresses of one listener; as many as a descriptor holds.
+const ADDRESSES_MAX: usize = directory::LIST_MAX;
+/// Most threads that unwrap.
+const THREADS_MAX: usize = 64;
+
+/// The common part.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Keys and documents; created with mode 0700.
+    pub data_dir: PathBuf,
+    /// `network.toml`.
+    pub network: PathBuf,
+    /// Where nodes connect.
+    pub listen: Vec<SocketAddr>,
+    /// What the directory says about that; empty for the same.
+    pub announce: Vec<SocketAddr>,
+    /// Who runs the node; empty for a family of its own.
+    pub operator: String,
+    /// Metrics and status; loopback.
+    pub metrics: Option<SocketAddr>,
+    /// Threads that unwrap; 0 for two, or one where there is one core.
+    pub unwrap_threads: usize,
+    /// Hex; test networks only.
+    pub test_seed: Option<String>,
+}
+
+/// A value that makes no sense.
+pub fn bad(key: &str, message: impl Into<String>) -> ConfigError {
+    ConfigError::Value {
+        key: key.into(),
+        message: message.into(),
+    }
+}
+
+impl Settings {
+    /// Refuses what cannot work, before anything is opened.
+    pub fn check(&self) -> Result<(), ConfigError> {
+        if self.data_dir.as_os_str().is_empty() {
+            return Err(bad("data_dir", "name a folder"));
+        }
+        if self.network.as_os_str().is_empty() {
+            return Err(bad("network", "name the file network.toml of the network"));
+        }
+        check_listener(("listen", &self.listen), ("announce", &self.announce))?;
+        if let Some(address) = self.metrics.filter(|a| !a.ip().is_loopback()) {
+            let message = format!("{address} is not on loopback; metrics are for this machine \
+                 alone: use 127.0.0.1 and, to see them from elsewhere, a tunnel");
+            return Err(bad("metrics", message));
+        }
+        if self.unwrap_threads > THREADS_MAX {
+            return Err(bad("unwrap_threads", format!("use 0 (by itself) to {THREADS_MAX}")));
+        }
+        if self.operator.len() > 256 || self.operator.chars().any(char::is_control) {
+            return Err(bad("operator", "use a name of at most 256 printable characters"));
+        }
+        self.seed().map(|_| ())
+    }
+
+    /// The fixed seed of a test network.
+    pub fn seed(&self) -> Result<Option<u64>, ConfigError> {
+        let Some(text) = &self.test_seed else {
+            return Ok(None);
+        };
+        let digits = text.len();
+        if !(1..=64).contains(&digits) || !text.bytes().all(|b| b.is_ascii_hexdigit()) {
+            return Err(bad("test_seed", "use 1 to 64 hex digits, or remove the key"));
+        }
+        // Longer seeds are folded: it is about repeating a test, not about secrecy.
+        let folded = text.as_bytes().chunks(16).fold(0u64, |seed, chunk| {
+            let part = std::str::from_utf8(chunk).unwrap_or_default();
+            seed ^ u64::from_str_radix(part, 16).unwrap_or(0)
+        });
+        Ok(Some(folded))
+    }
+
+    /// How many threads unwrap.
+    pub fn threads(&self) -> usize {
+        match self.unwrap_threads {
+            0 => std::thread::available_parallelism().map_or(1, |n| n.get().min(2)),
+            given => given,
+        }
+    }
+}
+
+/// One listener's addresses and what is announced of them; each with the key's name.
+pub fn check_listener(
+    listen: (&str, &[SocketAddr]),
+    announce: (&str, &[SocketAddr]),
+) -> Result<(), ConfigError> {
+    let (key, addresses) = listen;
+    if !(1..=ADDRESSES_MAX).contains(&addresses.len()) {
+        return Err(bad(key, format!("give 1 to {ADDRESSES_MAX} addresses, as ip:port")));
+    }
+    let doubled = (1..addresses.len()).any(|i| addresses[..i].contains(&addresses[i]));
+    if doubled {
+        return Err(bad(key, "an address stands here twice"));
+    }
+    let (announce_key, announced) = announce;
+    if announced.len() > ADDRESSES_MAX {
+        return Err(bad(announce_key, format!("give at most {ADDRESSES_MAX} addresses")));
+    }
+    if let Some(address) = announced.iter().find(|a| a.port() == 0 || !is_of_one_host(a.ip())) {
+        let message = format!("{address} is no address that others can connect to; give the \
+             public one");
+        return Err(bad(announce_key, message));
+    }
+    if announced.is_empty() && addresses.iter().any(|a| !is_of_one_host(a.ip())) {
+        let message = format!("{key} names no single address, so say here at which address others \
+             reach this node");
+        return Err(bad(announce_key, message));
+    }
+    Ok(())
+}
+
+fn is_of_one_host(ip: IpAddr) -> bool {
+    !ip.is_unspecified() && !ip.is_multicast()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn settings() -> Settings {
+        Settings {
+            data_dir: "data".into(),
+            network: "network.toml".into(),
+            listen: vec!["127.0.0.1:7101".parse().unwrap()],
+            announce: Vec::new(),
+            operator: String::new(),
+            metrics: None,
+            unwrap_threads: 0,
+            test_seed: None,
+        }
+    }
+
+    fn refused(change: impl FnOnce(&mut Settings)) -> String {
+        let mut settings = settings();
+        settings.check().unwrap();
+        change(&mut settings);
+        settings.check().unwrap_err().to_string()
+    }
+
+    #[test]
+    fn impossible_values_are_refused_with_their_key() {
+        let any = || vec!["0.0.0.0:7101".parse().unwrap()];
+        assert!(refused(|s| s.listen.clear()).starts_with("listen: "));
+        assert!(refused(|s| s.listen = any()).starts_with("announce: "));
+        assert!(refused(|s| s.announce = any()).starts_with("announce: "));
+        assert!(refused(|s| s.listen.extend(s.listen.clone())).contains("twice"));
+        let public = "192.0.2.1:9000".parse().unwrap();
+        assert!(refused(|s| s.metrics = Some(public)).contains("loopback"));
+        assert!(refused(|s| s.unwrap_threads = 65).starts_with("unwrap_threads: "));
+        assert!(refused(|s| s.test_seed = Some("xyz".into())).starts_with("test_seed: "));
+        assert!(refused(|s| s.operator = "a\nb".into()).starts_with("operator: "));
+    }
+
+    #[test]
+    fn a_short_seed_is_the_number_it_spells() {
+        let mut settings = settings();
+        settings.test_seed = Some("2a".into());
+        assert_eq!(settings.seed().unwrap(), Some(42));
+    }
+}
