@@ -75,3 +75,53 @@ fn refused(status: StatusCode, body: &[u8]) -> DirectoryClientError {
     let reason = line.chars().filter(|c| !c.is_control()).take(200).collect();
     DirectoryClientError::Refused { status, reason }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::http::{self, HttpLimits, Request};
+    use crate::shutdown::Shutdown;
+    use std::time::Duration;
+
+    /// Takes the descriptor `good`, has the directories 7 and (newest) 8.
+    async fn authority() -> DirectoryClient {
+        let listener = http::bind_loopback(0).await.unwrap();
+        let client = DirectoryClient::new(listener.local_addr().unwrap());
+        let handler = |request: Request| async {
+            let path = request.uri().path().to_owned();
+            let is_post = request.method() == Method::POST;
+            let body = http::read_body(request.into_body(), Duration::from_secs(5)).await;
+            match (path.as_str(), is_post) {
+                ("/v1/descriptor", true) if body.unwrap() == "good" => {
+                    http::text(StatusCode::ACCEPTED, "")
+                }
+                ("/v1/descriptor", true) => {
+                    http::text(StatusCode::BAD_REQUEST, "bad \x1b[2Jsignature\nmore")
+                }
+                ("/v1/directory/7", false) => http::text(StatusCode::OK, "seven"),
+                ("/v1/directory", false) => http::text(StatusCode::OK, "eight"),
+                _ => http::text(StatusCode::NOT_FOUND, ""),
+            }
+        };
+        let (limits, shutdown) = (HttpLimits::default(), Shutdown::manual());
+        tokio::spawn(http::serve(listener, limits, shutdown, handler));
+        client
+    }
+
+    #[tokio::test]
+    async fn descriptors_go_and_directories_come() {
+        let client = authority().await;
+        client.upload(b"good").await.unwrap();
+        let text = client.upload(b"bad").await.unwrap_err().to_string();
+        assert!(
+            text.ends_with("400 Bad Request: bad [2Jsignature"),
+            "{text}"
+        );
+        assert_eq!(
+            client.fetch(Some(Epoch(7))).await.unwrap().unwrap(),
+            "seven"
+        );
+        assert_eq!(client.fetch(None).await.unwrap().unwrap(), "eight");
+        assert!(client.fetch(Some(Epoch(9))).await.unwrap().is_none());
+    }
+}

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use http_body_util::combinators::BoxBody;
 use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
 use hyper::body::{Body as _, Frame, Incoming};
-use hyper::header::{CONTENT_TYPE, HeaderValue};
+use hyper::header::{CONTENT_TYPE, HOST, HeaderValue};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use std::convert::Infallible;
@@ -202,6 +202,21 @@ pub async fn read_body(body: Limited<Incoming>, timeout: Duration) -> Result<Byt
         Ok(Err(_)) => Err(BodyError::Broken),
         Err(_elapsed) => Err(BodyError::TooSlow),
     }
+}
+
+/// Whether a request names this machine's loopback as its host. A web page that made a browser
+/// resolve its own name to 127.0.0.1 is told apart by this; what answers on loopback asks it first.
+pub fn is_for_loopback<B>(request: &hyper::Request<B>) -> bool {
+    let mut hosts = request.headers().get_all(HOST).iter();
+    let (Some(host), None) = (hosts.next(), hosts.next()) else {
+        return false;
+    };
+    let name = host.to_str().unwrap_or_default();
+    let name = match name.rsplit_once(':') {
+        Some((name, port)) if port.bytes().all(|b| b.is_ascii_digit()) => name,
+        Some(_) | None => name,
+    };
+    matches!(name, "localhost" | "127.0.0.1" | "[::1]")
 }
 
 /// An answer with a body of known bytes.

@@ -156,6 +156,26 @@ async fn events_come_line_by_line_and_end_with_the_server() {
     assert!(!matches!(lines.next().await, Ok(Some(_))));
 }
 
+#[test]
+fn a_foreign_host_is_told_apart() {
+    for (host, ours) in [
+        ("127.0.0.1:7000", true),
+        ("localhost", true),
+        ("[::1]:80", true),
+        ("evil.example:7000", false),
+        ("127.0.0.1.evil.example", false),
+        ("localhost:80:80", false),
+        ("", false),
+    ] {
+        let request = hyper::Request::builder()
+            .header(HOST, host)
+            .body(())
+            .unwrap();
+        assert_eq!(is_for_loopback(&request), ours, "{host}");
+    }
+    assert!(!is_for_loopback(&hyper::Request::new(())));
+}
+
 #[tokio::test]
 async fn a_port_in_use_is_named() {
     let held = bind_loopback(0).await.unwrap();
