@@ -69,7 +69,7 @@ impl fmt::Debug for ContactId {
 #[derive(Clone, PartialEq, Eq)]
 pub struct KemPublic {
     bytes: Box<[u8; Self::LEN]>,
-    pub(crate) key: <XWing as Kem>::PublicKey,
+    pub(crate) key: Box<<XWing as Kem>::PublicKey>,
 }
 
 impl KemPublic {
@@ -82,7 +82,7 @@ impl KemPublic {
             .map_err(|_| DecodeError::Invalid("X-Wing key"))?;
         Ok(Self {
             bytes: Box::new(*bytes),
-            key,
+            key: Box::new(key),
         })
     }
 

@@ -1,26 +1,41 @@
-//! [`Messenger`]: the machine. Under construction: signatures first, so that `clientd` can be
-//! written against them.
-#![allow(unused_variables)]
+//! [`Messenger`]: the machine that owns contacts, invites, inboxes and messages.
+//!
+//! Here: its inputs and outputs, and the one function ([`Messenger::advance`]) that every input ends
+//! with. Its parts: what a contact is (`contacts`), what goes out (`outgoing`, `path`), what comes in
+//! (`incoming`), which inboxes are open (`inboxes`), cards (`invites`), and rows for the store
+//! (`rows`, `restore`). `docs/spec/messaging.md` §6 gives the rules.
 
-use crate::card::Card;
-use crate::event::{
-    AddError, CardError, ClientMessageId, Event, MessageState, SendError, SendOutcome,
-};
-use crate::identity::ContactId;
-use crate::order::{DepositHandle, DepositOutcome, InboxOutcome, Order};
-use crate::records::Record;
-use directory::Directory;
+mod contacts;
+mod inboxes;
+mod incoming;
+mod invites;
+mod outgoing;
+mod path;
+mod restore;
+mod rows;
+
+use crate::event::{ClientMessageId, Event, MessageState};
+use crate::identity::{ContactId, Identity};
+use crate::order::Order;
+use crate::records::{Record, Table};
+use contacts::Contact;
+use directory::{Directory, Position};
+use inboxes::Inbox;
+use incoming::WaitingCell;
+use invites::Invite;
+use outgoing::Dispatch;
+use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 use wire::codec::DecodeError;
 use wire::ids::{CellId, InboxId, NetworkId, NodeId};
 use wire::keys::IdentityPublic;
-use wire::request::Cell;
 use wire::rng::KeyRng;
-use wire::time::{Instant, UnixTime};
+use wire::time::{Instant, UnixTime, WallAnchor};
+use zeroize::Zeroizing;
 
-/// Limits and times. `MessengerConfig::new(network)` gives the defaults.
+/// Limits and times. [`MessengerConfig::new`] gives the defaults.
 #[derive(Clone, Debug)]
 pub struct MessengerConfig {
     /// Which network; sealed into every message.
@@ -29,7 +44,7 @@ pub struct MessengerConfig {
     pub contacts_max: usize,
     /// Most unused cards; more are refused.
     pub invites_max: usize,
-    /// Most unfinished messages to one contact; more are refused.
+    /// Most unfinished messages to one contact; more are refused. Each takes 2 KB of memory.
     pub outbox_max: usize,
     /// How long a message is tried before it expires.
     pub message_ttl: Duration,
@@ -38,10 +53,12 @@ pub struct MessengerConfig {
     /// Longest such wait.
     pub retry_max: Duration,
     /// A deposit that was sent and brings no outcome for so long is tried at the next candidate.
+    /// Longer than a request and its reply take.
     pub attempt_timeout: Duration,
     /// An inbox that is no longer wanted is still read for so long.
     pub close_grace: Duration,
-    /// After a message came, the pair's other inbox stays closed for so long.
+    /// After a message came, the pair's other inbox stays closed for so long; then it is opened
+    /// again, so that a writer who cannot use the first (any more) finds us.
     pub agree_for: Duration,
 }
 
@@ -61,6 +78,10 @@ impl MessengerConfig {
             agree_for: Duration::from_secs(86_400),
         }
     }
+
+    fn waits(&self) -> (Duration, Duration) {
+        (self.retry_min, self.retry_max)
+    }
 }
 
 /// Why stored rows make no messenger.
@@ -73,7 +94,7 @@ pub enum RestoreError {
     /// A row cannot be read; the store is damaged.
     Row {
         /// In which table.
-        table: crate::records::Table,
+        table: Table,
         /// What is wrong.
         error: DecodeError,
     },
@@ -102,35 +123,96 @@ pub struct ContactView {
     pub name: String,
     /// Whether a person compared keys.
     pub verified: bool,
-    /// Whether they are known to have our Hello (or we theirs).
+    /// Whether they surely have the pair's secret: their Hello came, or a message of theirs.
     pub established: bool,
     /// Unfinished messages to them.
     pub waiting: usize,
 }
 
-/// See the crate's documentation.
+/// The network as we see it.
+struct View {
+    directory: Arc<Directory>,
+    entry: NodeId,
+    /// When the first directory came: from then on our inboxes are read.
+    since: UnixTime,
+}
+
+impl View {
+    /// Whether `gateway` exists and is not our own entry gateway.
+    fn usable(&self, gateway: &NodeId) -> bool {
+        let there = self.directory.position(gateway);
+        *gateway != self.entry && matches!(there, Some(Position::Gateway { .. }))
+    }
+}
+
+/// See the crate's documentation; [`Event`] has the contract of its outputs.
 pub struct Messenger {
     config: MessengerConfig,
-    identity: crate::Identity,
+    keys: KeyRng,
+    identity: Identity,
+    /// Everything that only we need to derive comes from this.
+    own_secret: Zeroizing<[u8; 32]>,
+    view: Option<View>,
+    clock: WallAnchor,
+    contacts: BTreeMap<ContactId, Contact>,
+    invites: BTreeMap<[u8; 16], Invite>,
+    inboxes: BTreeMap<InboxId, Inbox>,
+    /// Period, and whether the next one's inboxes are open already.
+    phase: Option<(u64, bool)>,
+    /// The set of wanted inboxes must be computed again.
+    stale: bool,
+    /// Cells that wait for others of their message, by arrival.
+    waiting: BTreeMap<u64, WaitingCell>,
+    /// Cells handled last, because fetching is at least once.
+    recent: VecDeque<(InboxId, CellId)>,
+    dispatch: Dispatch,
+    /// Bounded by the inputs between two drains.
+    events: VecDeque<Event>,
+    deadline: Option<(Instant, &'static str)>,
 }
 
 impl Messenger {
     /// First start: makes keys, and asks for them to be written.
     pub fn new(config: MessengerConfig, mut keys: KeyRng) -> Self {
-        let identity = crate::Identity::generate(&mut keys);
-        Self { config, identity }
+        let identity = Identity::generate(&mut keys);
+        let own_secret = Zeroizing::new(keys.bytes());
+        let mut new = Self::empty(config, keys, identity, own_secret);
+        let value = rows::own(&new.identity, &new.own_secret);
+        new.write(Table::Own, Vec::new(), value);
+        new
     }
 
-    /// Later starts, from all rows that were written.
-    pub fn restore(
+    fn empty(
         config: MessengerConfig,
         keys: KeyRng,
-        records: impl IntoIterator<Item = Record>,
-    ) -> Result<Self, RestoreError> {
-        Err(RestoreError::NoIdentity)
+        identity: Identity,
+        own_secret: Zeroizing<[u8; 32]>,
+    ) -> Self {
+        Self {
+            config,
+            keys,
+            identity,
+            own_secret,
+            view: None,
+            clock: WallAnchor {
+                instant: Instant::ZERO,
+                unix: UnixTime(0),
+            },
+            contacts: BTreeMap::new(),
+            invites: BTreeMap::new(),
+            inboxes: BTreeMap::new(),
+            phase: None,
+            stale: false,
+            waiting: BTreeMap::new(),
+            recent: VecDeque::new(),
+            dispatch: Dispatch::default(),
+            events: VecDeque::new(),
+            deadline: None,
+        }
     }
 
-    /// A new directory, or another entry gateway.
+    /// A new directory, or another entry gateway. Before the first one nothing is ordered. A
+    /// directory of another network is ignored.
     pub fn handle_directory(
         &mut self,
         directory: Arc<Directory>,
@@ -138,83 +220,41 @@ impl Messenger {
         now: Instant,
         unix: UnixTime,
     ) {
-    }
-
-    /// A fresh card for one contact. `name` is what we call ourselves to them.
-    pub fn handle_create_card(
-        &mut self,
-        name: &str,
-        expires_in: Duration,
-        now: Instant,
-        unix: UnixTime,
-    ) -> Result<Card, CardError> {
-        Err(CardError::NoDirectory)
-    }
-
-    /// Adds the owner of a card. `name` is what we call ourselves to them.
-    pub fn handle_add_card(
-        &mut self,
-        card: &Card,
-        name: &str,
-        now: Instant,
-        unix: UnixTime,
-    ) -> Result<ContactId, AddError> {
-        Err(AddError::Expired)
-    }
-
-    /// Sends a text; idempotent by `id`.
-    pub fn handle_send(
-        &mut self,
-        contact: &ContactId,
-        id: ClientMessageId,
-        body: &str,
-        now: Instant,
-        unix: UnixTime,
-    ) -> Result<SendOutcome, SendError> {
-        Err(SendError::UnknownContact)
-    }
-
-    /// A cell was fetched.
-    pub fn handle_cell(
-        &mut self,
-        inbox: InboxId,
-        cell_id: CellId,
-        cell: &Cell,
-        now: Instant,
-        unix: UnixTime,
-    ) {
-    }
-
-    /// A deposit came further.
-    pub fn handle_deposit(&mut self, handle: DepositHandle, outcome: DepositOutcome, now: Instant) {
-    }
-
-    /// An inbox was opened, or not.
-    pub fn handle_inbox(
-        &mut self,
-        inbox: InboxId,
-        outcome: InboxOutcome,
-        now: Instant,
-        unix: UnixTime,
-    ) {
+        if directory.network != self.config.network {
+            return;
+        }
+        let since = self.view.as_ref().map_or(unix, |v| v.since);
+        self.view = Some(View {
+            directory,
+            entry,
+            since,
+        });
+        self.stale = true;
+        for contact in self.contacts.values_mut() {
+            contact.candidates = None;
+        }
+        self.withdraw_unusable();
+        self.advance(now, unix);
     }
 
     /// The announced deadline has come.
-    pub fn handle_timeout(&mut self, now: Instant, unix: UnixTime) {}
+    pub fn handle_timeout(&mut self, now: Instant, unix: UnixTime) {
+        self.advance(now, unix);
+    }
 
     /// When to call [`Messenger::handle_timeout`], and what for.
     pub fn poll_timeout(&self) -> Option<(Instant, &'static str)> {
-        None
+        self.deadline
     }
 
     /// Something for the owner; see [`Event`] for the contract.
     pub fn poll_event(&mut self) -> Option<Event> {
-        None
+        self.events.pop_front()
     }
 
     /// Something for the network; only after all events were made durable.
     pub fn poll_transmit(&mut self) -> Option<Order> {
-        None
+        self.dispatch.orders.pop_front()
     }
 
     /// Our own identity key.
@@ -224,11 +264,81 @@ impl Messenger {
 
     /// Everybody on the list, by id.
     pub fn contacts(&self) -> impl Iterator<Item = ContactView> + '_ {
-        std::iter::empty()
+        self.contacts.iter().map(|(id, contact)| ContactView {
+            contact: *id,
+            name: contact.name.clone(),
+            verified: contact.verified,
+            established: contact.is_confirmed(),
+            waiting: contact.outbox.len(),
+        })
     }
 
     /// How far a message has come, while it is remembered.
     pub fn message_state(&self, contact: &ContactId, id: &ClientMessageId) -> Option<MessageState> {
-        None
+        let contact = self.contacts.get(contact)?;
+        let seq = contact.by_id.get(id)?;
+        contact.sent.get(seq).map(|s| s.state)
+    }
+
+    /// How many inboxes we read.
+    pub fn inbox_count(&self) -> usize {
+        self.inboxes.len()
+    }
+
+    /// Every input ends here: whatever is due by now happens, in this order.
+    fn advance(&mut self, now: Instant, unix: UnixTime) {
+        self.clock = WallAnchor { instant: now, unix };
+        // 1. What is too old goes.
+        self.expire_invites(unix);
+        let ids: Vec<ContactId> = self.contacts.keys().copied().collect();
+        for id in &ids {
+            self.expire_outgoing(id, now, unix);
+        }
+        // 2. Open what is wanted, close what is not.
+        self.tend_inboxes(now, unix);
+        // 3. Send what may be sent.
+        for id in &ids {
+            self.pump(id, now, unix);
+        }
+        self.deadline = self.next_deadline();
+    }
+
+    fn next_deadline(&self) -> Option<(Instant, &'static str)> {
+        let mut next = Earliest(None);
+        self.outgoing_deadlines(&mut next);
+        self.inbox_deadlines(&mut next);
+        next.0
+    }
+
+    fn write(&mut self, table: Table, key: Vec<u8>, value: Zeroizing<Vec<u8>>) {
+        self.events.push_back(Event::Write(Record {
+            table,
+            key,
+            value: Some(value),
+        }));
+    }
+
+    fn erase(&mut self, table: Table, key: Vec<u8>) {
+        let value = None;
+        self.events
+            .push_back(Event::Write(Record { table, key, value }));
+    }
+
+    fn write_contact(&mut self, id: &ContactId) {
+        if let Some(contact) = self.contacts.get(id) {
+            let value = rows::contact(contact);
+            self.write(Table::Contact, id.0.to_vec(), value);
+        }
+    }
+}
+
+/// Collects the next deadline.
+struct Earliest(Option<(Instant, &'static str)>);
+
+impl Earliest {
+    fn offer(&mut self, at: Instant, label: &'static str) {
+        if self.0.is_none_or(|(earliest, _)| at < earliest) {
+            self.0 = Some((at, label));
+        }
     }
 }

@@ -104,9 +104,7 @@ pub fn seal(
 ) -> Result<Sealed, InnerTooLong> {
     let count = cells_for(inner.len()).ok_or(InnerTooLong)?;
     let info = info(network, recipient);
-    let (enc, mut context): (_, Sealer) =
-        setup_sender_with_rng(&OpModeS::Base, &kem.key, &info, rng)
-            .expect("encapsulation to a checked X-Wing key does not fail");
+    let (mut masked, mut context) = encapsulate(kem, &info, rng);
     let binding = export(&context, b"mizzle-sign-v1");
     let text = signed_text(recipient, &binding, count, inner);
     let signature = sender.signing.sign(SIGN_MESSAGE, &text);
@@ -119,7 +117,6 @@ pub fn seal(
     let plain = Zeroizing::new(w.into_padded(plain_len(count)));
 
     let tag: Tag = rng.bytes();
-    let mut masked = enc.to_bytes();
     mask(kem, &tag, &mut masked);
     let (first, mut rest) = plain.split_at(FIRST_LEN);
     let mut cells = vec![seal_cell(&mut context, &tag, &masked, first)];
@@ -149,8 +146,8 @@ impl Opening {
         let (masked, sealed) = rest.split_at(ENC_LEN);
         let mut enc = masked.to_vec();
         mask(own.kem_public(), &tag, &mut enc);
-        let enc = <XWing as Kem>::EncappedKey::from_bytes(&enc)
-            .expect("any bytes of this length are an encapsulation");
+        let enc =
+            <XWing as Kem>::EncappedKey::from_bytes(&enc).map_err(|_| OpenError::Unreadable)?;
         let recipient = own.public();
         let info = info(network, &recipient);
         let mut context: Opener = setup_receiver(&OpModeR::Base, &own.kem, &enc, &info)
@@ -234,6 +231,12 @@ fn cells_for(inner: usize) -> Option<usize> {
 
 fn plain_len(count: usize) -> usize {
     FIRST_LEN + (count - 1) * LATER_LEN
+}
+
+fn encapsulate(kem: &KemPublic, info: &[u8], rng: &mut KeyRng) -> (Vec<u8>, Sealer) {
+    let (enc, context) = setup_sender_with_rng(&OpModeS::Base, &kem.key, info, rng)
+        .expect("encapsulation to a checked X-Wing key does not fail");
+    (enc.to_bytes().to_vec(), context)
 }
 
 fn seal_cell(context: &mut Sealer, tag: &Tag, masked: &[u8], plain: &[u8]) -> Cell {

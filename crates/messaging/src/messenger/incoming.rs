@@ -1,0 +1,298 @@
+//! What comes in: cells become messages, messages become contacts and texts. Not here: sealing
+//! ([`crate::suite1`]) and which inboxes there are ([`super::inboxes`]).
+//!
+//! A cell is acknowledged when nothing of it can be lost any more: its message is handled and
+//! written, or the cell itself is written because it waits for others. Waiting cells are bounded by
+//! [`WAITING_MAX`] for each inbox; one more pushes out the oldest. An honest writer has one message
+//! of several cells under way at most, so only junk is ever pushed out.
+
+use super::contacts::Contact;
+use super::inboxes::Purpose;
+use super::{Messenger, rows};
+use crate::event::{Event, IgnoreReason, MessageId};
+use crate::identity::{ContactId, KemPublic};
+use crate::inner::Inner;
+use crate::order::Order;
+use crate::pair::PairSecret;
+use crate::records::Table;
+use crate::suite1::{self, Message, OpenError, Opening};
+use wire::ids::{CellId, InboxId};
+use wire::request::Cell;
+use wire::time::{Instant, UnixTime};
+
+/// Cells of one inbox that may wait for others of their message.
+pub(super) const WAITING_MAX: usize = 8;
+/// Handled cells that are remembered, so that those fetched twice cost nothing.
+const RECENT_MAX: usize = 256;
+
+/// A cell that waits.
+pub(super) struct WaitingCell {
+    pub(super) inbox: InboxId,
+    pub(super) cell_id: CellId,
+    pub(super) cell: Cell,
+    /// The message it begins; `None` for a cell whose beginning has not come yet (or never will).
+    pub(super) opening: Option<Opening>,
+}
+
+impl Messenger {
+    /// A cell was fetched from one of our inboxes. It is acknowledged in any case.
+    pub fn handle_cell(
+        &mut self,
+        inbox: InboxId,
+        cell_id: CellId,
+        cell: &Cell,
+        now: Instant,
+        unix: UnixTime,
+    ) {
+        if !self.recent.contains(&(inbox, cell_id)) {
+            if self.recent.len() >= RECENT_MAX {
+                self.recent.pop_front();
+            }
+            self.recent.push_back((inbox, cell_id));
+            let handled = match self.inboxes.get(&inbox).map(|i| i.purpose) {
+                Some(purpose) => self.take_cell(inbox, purpose, cell_id, cell, unix),
+                None => Err(IgnoreReason::UnknownInbox),
+            };
+            if let Err(reason) = handled {
+                self.events.push_back(Event::Ignored { reason });
+            }
+        }
+        self.dispatch
+            .orders
+            .push_back(Order::Acknowledge { inbox, cell_id });
+        self.advance(now, unix);
+    }
+
+    fn take_cell(
+        &mut self,
+        inbox: InboxId,
+        purpose: Purpose,
+        cell_id: CellId,
+        cell: &Cell,
+        unix: UnixTime,
+    ) -> Result<(), IgnoreReason> {
+        let waits = |w: &WaitingCell| (w.inbox, w.cell_id) == (inbox, cell_id);
+        if self.waiting.values().any(waits) {
+            return Err(IgnoreReason::Duplicate);
+        }
+        let tag = suite1::tag_of(cell).map_err(reason)?;
+        let wants = |w: &WaitingCell| w.opening.as_ref().and_then(Opening::wants) == Some(tag);
+        let begun = self.waiting.iter().find(|(_, w)| wants(w));
+        if let Some((arrival, _)) = begun.map(|(a, w)| (*a, w.inbox)) {
+            return self.continue_message(arrival, cell, unix);
+        }
+        let mut opening = match Opening::first(&self.config.network, &self.identity, cell) {
+            Ok(opening) => opening,
+            Err(OpenError::Unreadable) => return self.wait(inbox, cell_id, cell, None),
+            Err(error) => return Err(reason(error)),
+        };
+        while let Some(tag) = opening.wants() {
+            let later = |w: &WaitingCell| suite1::tag_of(&w.cell) == Ok(tag);
+            let arrival = self.waiting.iter().find(|(_, w)| later(w)).map(|(a, _)| *a);
+            let Some(waiting) = arrival.and_then(|a| self.stop_waiting(a)) else {
+                return self.wait(inbox, cell_id, cell, Some(opening));
+            };
+            // A changed copy of a cell does not open; the true one may still come.
+            let _ = opening.add(&waiting.cell);
+        }
+        let message = opening.finish().map_err(reason)?;
+        self.take_message(inbox, purpose, message, unix)
+    }
+
+    fn continue_message(
+        &mut self,
+        arrival: u64,
+        cell: &Cell,
+        unix: UnixTime,
+    ) -> Result<(), IgnoreReason> {
+        let Some(first) = self.waiting.get_mut(&arrival) else {
+            return Err(IgnoreReason::Unreadable);
+        };
+        let first_inbox = first.inbox;
+        let opening = first.opening.as_mut();
+        opening.map_or(Err(IgnoreReason::Unreadable), |o| {
+            o.add(cell).map_err(reason)
+        })?;
+        if first.opening.as_ref().is_some_and(|o| o.wants().is_some()) {
+            // More than two cells: not in this version, CELLS_MAX says so.
+            return Ok(());
+        }
+        let opening = self.stop_waiting(arrival).and_then(|w| w.opening);
+        let message = opening.map_or(Err(OpenError::Malformed), Opening::finish);
+        let message = message.map_err(reason)?;
+        let purpose = self.inboxes.get(&first_inbox).map(|i| i.purpose);
+        let purpose = purpose.ok_or(IgnoreReason::UnknownInbox)?;
+        self.take_message(first_inbox, purpose, message, unix)
+    }
+
+    fn wait(
+        &mut self,
+        inbox: InboxId,
+        cell_id: CellId,
+        cell: &Cell,
+        opening: Option<Opening>,
+    ) -> Result<(), IgnoreReason> {
+        let here = self.waiting.iter().filter(|(_, w)| w.inbox == inbox);
+        let here: Vec<u64> = here.map(|(arrival, _)| *arrival).collect();
+        let arrival = self.waiting.last_key_value().map_or(0, |(a, _)| a + 1);
+        let waiting = WaitingCell {
+            inbox,
+            cell_id,
+            cell: cell.clone(),
+            opening,
+        };
+        let row = rows::waiting(&waiting);
+        self.waiting.insert(arrival, waiting);
+        let oldest = here.first().filter(|_| here.len() >= WAITING_MAX);
+        let pushed_out = oldest.and_then(|arrival| self.stop_waiting(*arrival));
+        self.write(Table::Partial, arrival.to_be_bytes().to_vec(), row);
+        match pushed_out {
+            Some(_) => Err(IgnoreReason::Unreadable),
+            None => Ok(()),
+        }
+    }
+
+    fn stop_waiting(&mut self, arrival: u64) -> Option<WaitingCell> {
+        let waiting = self.waiting.remove(&arrival)?;
+        self.erase(Table::Partial, arrival.to_be_bytes().to_vec());
+        Some(waiting)
+    }
+
+    /// Forgets all cells that wait in an inbox.
+    pub(super) fn drop_waiting(&mut self, inbox: &InboxId) {
+        let here = self.waiting.iter().filter(|(_, w)| w.inbox == *inbox);
+        for arrival in here.map(|(a, _)| *a).collect::<Vec<_>>() {
+            self.stop_waiting(arrival);
+        }
+    }
+
+    fn take_message(
+        &mut self,
+        inbox: InboxId,
+        purpose: Purpose,
+        message: Message,
+        unix: UnixTime,
+    ) -> Result<(), IgnoreReason> {
+        let inner = Inner::decode(&message.inner).map_err(|_| IgnoreReason::Malformed)?;
+        match (inner, purpose) {
+            (Inner::Hello { card, kem, name }, Purpose::Invite(digest)) => {
+                if card != digest {
+                    return Err(IgnoreReason::WrongSender);
+                }
+                self.take_hello(&digest, &message, kem, name)
+            }
+            (inner, Purpose::Pair { contact, rank, .. }) => {
+                let from = self.contacts.get(&contact);
+                if from.is_none_or(|c| c.identity != message.sender) {
+                    return Err(IgnoreReason::WrongSender);
+                }
+                self.sign_of_life(&contact, &rank, &inbox, unix);
+                match inner {
+                    Inner::Text { id, composed, body } => {
+                        self.take_text(&contact, id, composed, body)
+                    }
+                    Inner::Hello { .. } => Err(IgnoreReason::WrongSender),
+                    Inner::Unknown => Err(IgnoreReason::UnknownType),
+                }
+            }
+            (Inner::Text { .. }, Purpose::Invite(_)) => Err(IgnoreReason::WrongSender),
+            (Inner::Unknown, Purpose::Invite(_)) => Err(IgnoreReason::UnknownType),
+        }
+    }
+
+    fn take_hello(
+        &mut self,
+        card: &[u8; 16],
+        message: &Message,
+        kem: KemPublic,
+        name: String,
+    ) -> Result<(), IgnoreReason> {
+        let (sender, own) = (message.sender, self.identity.public());
+        let id = ContactId::of(&sender);
+        if sender == own || !self.invites.contains_key(card) {
+            return Err(IgnoreReason::InviteUsed);
+        }
+        let is_new = !self.contacts.contains_key(&id);
+        if is_new && self.contacts.len() >= self.config.contacts_max {
+            return Err(IgnoreReason::ContactsFull);
+        }
+        let network = self.config.network;
+        let secret = PairSecret::new(&message.export, &network, &sender, &own);
+        let contact = self.contacts.entry(id).or_insert_with(|| {
+            let mut contact = Contact::new(sender, kem.clone(), name.clone());
+            contact.by_invite = true;
+            contact
+        });
+        contact.kem = kem;
+        contact.path.restart();
+        contact.add_pair(secret, true);
+        self.stale = true;
+        self.write_contact(&id);
+        if is_new {
+            self.events.push_back(Event::ContactAdded {
+                contact: id,
+                name,
+                verified: false,
+                by_invite: true,
+            });
+        }
+        self.drop_invite(card);
+        self.events.push_back(Event::InviteUsed {
+            contact: id,
+            card: *card,
+        });
+        Ok(())
+    }
+
+    /// The contact wrote to an inbox derived from the secret of `rank`, so they have it.
+    fn sign_of_life(&mut self, id: &ContactId, rank: &[u8; 32], inbox: &InboxId, unix: UnixTime) {
+        self.heard(inbox, unix);
+        let Some(contact) = self.contacts.get_mut(id) else {
+            return;
+        };
+        if contact.path.window() == 1 {
+            contact.path.restart();
+        }
+        if contact.confirm(rank) {
+            self.stale = true;
+            self.write_contact(id);
+        }
+    }
+
+    fn take_text(
+        &mut self,
+        id: &ContactId,
+        message_id: MessageId,
+        composed: UnixTime,
+        body: String,
+    ) -> Result<(), IgnoreReason> {
+        let Some(contact) = self.contacts.get_mut(id) else {
+            return Err(IgnoreReason::WrongSender);
+        };
+        if !contact.received.is_new(&message_id, composed) {
+            return Err(IgnoreReason::Duplicate);
+        }
+        let forgotten = contact.received.insert(message_id, composed);
+        let key = rows::received_key(id, composed, &message_id);
+        self.write(Table::Received, key, rows::nothing());
+        if let Some((composed, old)) = forgotten {
+            self.erase(Table::Received, rows::received_key(id, composed, &old));
+        }
+        self.events.push_back(Event::MessageReceived {
+            contact: *id,
+            message_id,
+            body,
+            composed,
+        });
+        Ok(())
+    }
+}
+
+fn reason(error: OpenError) -> IgnoreReason {
+    match error {
+        OpenError::UnknownSuite => IgnoreReason::UnknownSuite,
+        OpenError::Unreadable => IgnoreReason::Unreadable,
+        OpenError::Malformed => IgnoreReason::Malformed,
+        OpenError::BadSignature => IgnoreReason::BadSignature,
+    }
+}
