@@ -1,0 +1,111 @@
+//! The command line.
+
+use clap::{Parser, Subcommand};
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// A whole Mizzle network on this machine, each node its own process.
+#[derive(Parser, Debug)]
+#[command(name = "localnet", version)]
+pub struct Args {
+    /// What to do; without it, run until interrupted.
+    #[command(subcommand)]
+    pub verb: Option<Verb>,
+    /// The network.
+    #[command(flatten)]
+    pub network: NetworkArgs,
+}
+
+/// What to do.
+#[derive(Subcommand, Debug)]
+pub enum Verb {
+    /// Start everything, send messages both ways through the real APIs, end, and say how it went.
+    Check(CheckArgs),
+}
+
+/// The network's shape.
+#[derive(clap::Args, Debug, Clone)]
+pub struct NetworkArgs {
+    /// Mixes in each of the three layers.
+    #[arg(long, global = true, default_value_t = 2, value_parser = clap::value_parser!(u16).range(1..=32))]
+    pub mixes_per_layer: u16,
+    /// Gateways, each of another operator; three at least, so that two clients of different
+    /// gateways have a third one between them.
+    #[arg(long, global = true, default_value_t = 3, value_parser = clap::value_parser!(u16).range(3..=32))]
+    pub gateways: u16,
+    /// Clients: alice, bob, carol…; each knows alice.
+    #[arg(long, global = true, default_value_t = 2, value_parser = clap::value_parser!(u16).range(2..=26))]
+    pub clients: u16,
+    /// Directory authorities. More than one need the vote of a later version; one signs alone.
+    #[arg(long, global = true, default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=1))]
+    pub authorities: u16,
+    /// Where all state goes; kept afterwards. Without it a folder of the system's temporary files,
+    /// removed at the end.
+    #[arg(long, global = true)]
+    pub dir: Option<PathBuf>,
+    /// Fixes every key and every draw. For tests: a network whose seed is known hides nothing.
+    #[arg(long, global = true)]
+    pub seed: Option<u64>,
+    /// Length of an epoch, as in 30s or 10m.
+    #[arg(long, global = true, default_value = "10m", value_parser = parse_duration)]
+    pub epoch: Duration,
+    /// Writes one CSV for each client, `time_ns,direction,bytes`: a row for each TLS application
+    /// record on its link after the handshake, as seen by a relay outside the daemons.
+    #[arg(long, global = true, value_name = "FOLDER")]
+    pub capture: Option<PathBuf>,
+    /// The daemons' log level.
+    #[arg(long, global = true, default_value = "info")]
+    pub log: String,
+}
+
+/// What `check` does.
+#[derive(clap::Args, Debug, Clone)]
+pub struct CheckArgs {
+    /// Messages in each direction, spread over the time given by `--seconds`; one by default.
+    #[arg(long, conflicts_with = "idle")]
+    pub messages: Option<u32>,
+    /// Keep the network running for so long after it is ready. Without `--messages`, one message
+    /// each way every second.
+    #[arg(long)]
+    pub seconds: Option<u64>,
+    /// Send no message at all.
+    #[arg(long, requires = "seconds")]
+    pub idle: bool,
+}
+
+/// Accepts `250ms`, `30s`, `10m`, `2h`.
+fn parse_duration(text: &str) -> Result<Duration, String> {
+    let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
+    let number: u64 = digits.parse().map_err(|_| format!("'{text}' does not begin with a number"))?;
+    let millis = match &text[digits.len()..] {
+        "ms" => 1,
+        "s" => 1_000,
+        "m" => 60_000,
+        "h" => 3_600_000,
+        unit => return Err(format!("the unit '{unit}' is none of ms, s, m, h")),
+    };
+    let duration = Duration::from_millis(number.saturating_mul(millis));
+    if duration < Duration::from_secs(4) {
+        return Err("an epoch is at least 4s long: packets live for some seconds".into());
+    }
+    Ok(duration)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Args::command().debug_assert();
+    }
+
+    #[test]
+    fn durations_need_a_unit() {
+        assert_eq!(parse_duration("30s"), Ok(Duration::from_secs(30)));
+        assert!(parse_duration("30").is_err());
+        assert!(parse_duration("1s").is_err());
+        assert!(parse_duration("s").is_err());
+    }
+}

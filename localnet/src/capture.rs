@@ -1,0 +1,131 @@
+//! What an observer of a client's link sees: a relay between the client and its gateway, outside
+//! both, that writes down each TLS record.
+//!
+//! Two plain threads for each direction of each connection, so that a row's time is the moment at
+//! which the record's bytes were read. Handshake records are left out: a direction's rows begin with
+//! its first record of a frame's length, because frames are the only records of that length.
+
+use anyhow::{Context, Result};
+use std::fs::File;
+use std::io::{BufWriter, Read, Write};
+use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::path::Path;
+use std::sync::{Arc, Mutex};
+use std::time::Instant;
+use wire::geometry::{FRAME_LEN, TLS_OVERHEAD_LEN};
+
+/// Length of a frame's TLS record, its five header bytes included.
+pub const RECORD_LEN: usize = FRAME_LEN + TLS_OVERHEAD_LEN;
+/// TLS content type of application data (RFC 8446 §5.1).
+const APPLICATION_DATA: u8 = 23;
+
+type Rows = Arc<Mutex<BufWriter<File>>>;
+
+/// Listens on a free port and relays every connection to `gateway`; rows go to `csv`. Ends with the
+/// process.
+pub fn relay(gateway: SocketAddr, csv: &Path) -> Result<SocketAddr> {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).context("a port for the relay")?;
+    let address = listener.local_addr()?;
+    let mut rows = BufWriter::new(
+        File::create(csv).with_context(|| format!("cannot write {}", csv.display()))?,
+    );
+    writeln!(rows, "time_ns,direction,bytes")?;
+    rows.flush()?;
+    let rows: Rows = Arc::new(Mutex::new(rows));
+    let start = Instant::now();
+    std::thread::spawn(move || {
+        for client in listener.incoming().flatten() {
+            let Ok(upstream) = TcpStream::connect(gateway) else { continue };
+            let _ = (client.set_nodelay(true), upstream.set_nodelay(true));
+            let (Ok(client2), Ok(upstream2)) = (client.try_clone(), upstream.try_clone()) else {
+                continue;
+            };
+            let (up, down) = (rows.clone(), rows.clone());
+            std::thread::spawn(move || copy(client, upstream, "up", &up, start));
+            std::thread::spawn(move || copy(upstream2, client2, "down", &down, start));
+        }
+    });
+    Ok(address)
+}
+
+fn copy(mut from: TcpStream, mut to: TcpStream, direction: &str, rows: &Rows, start: Instant) {
+    let mut records = Records::default();
+    let mut buffer = vec![0; 64 * 1024];
+    while let Ok(n) = from.read(&mut buffer) {
+        let time = start.elapsed().as_nanos();
+        let bytes = &buffer[..n];
+        if n == 0 || to.write_all(bytes).is_err() {
+            break;
+        }
+        for len in records.feed(bytes) {
+            if let Ok(mut rows) = rows.lock() {
+                let _ = writeln!(rows, "{time},{direction},{len}").and_then(|()| rows.flush());
+            }
+        }
+    }
+    let _ = (from.shutdown(Shutdown::Both), to.shutdown(Shutdown::Both));
+}
+
+/// Cuts a byte stream into TLS records and gives the lengths of those that count.
+#[derive(Default)]
+struct Records {
+    header: Vec<u8>,
+    body_left: usize,
+    frames_began: bool,
+}
+
+impl Records {
+    fn feed(&mut self, mut bytes: &[u8]) -> Vec<usize> {
+        let mut counted = Vec::new();
+        while !bytes.is_empty() {
+            if self.body_left > 0 {
+                let n = self.body_left.min(bytes.len());
+                self.body_left -= n;
+                bytes = &bytes[n..];
+                continue;
+            }
+            let n = (5 - self.header.len()).min(bytes.len());
+            self.header.extend_from_slice(&bytes[..n]);
+            bytes = &bytes[n..];
+            if let [kind, _, _, high, low] = self.header[..] {
+                self.body_left = usize::from(u16::from_be_bytes([high, low]));
+                let len = 5 + self.body_left;
+                self.frames_began |= kind == APPLICATION_DATA && len == RECORD_LEN;
+                if self.frames_began && kind == APPLICATION_DATA {
+                    counted.push(len);
+                }
+                self.header.clear();
+            }
+        }
+        counted
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn record(kind: u8, len: usize) -> Vec<u8> {
+        let body = u16::try_from(len - 5).unwrap().to_be_bytes();
+        [vec![kind, 3, 3, body[0], body[1]], vec![0; len - 5]].concat()
+    }
+
+    #[test]
+    fn rows_begin_with_the_first_frame_and_miss_none_after_it() {
+        let stream = [
+            record(22, 100),
+            record(23, 64),
+            record(23, RECORD_LEN),
+            record(23, RECORD_LEN),
+            record(23, 77),
+            record(20, 6),
+            record(23, RECORD_LEN),
+        ]
+        .concat();
+        let expected = [RECORD_LEN, RECORD_LEN, 77, RECORD_LEN];
+        assert_eq!(Records::default().feed(&stream), expected);
+        let mut byte_by_byte = Records::default();
+        let lens: Vec<_> = stream.iter().flat_map(|b| byte_by_byte.feed(&[*b])).collect();
+        assert_eq!(lens, expected);
+    }
+}

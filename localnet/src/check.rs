@@ -1,0 +1,196 @@
+//! `localnet check`: start everything, send messages both ways through the real APIs, end, and say
+//! how it went.
+
+use crate::api::Api;
+use crate::args::{CheckArgs, NetworkArgs};
+use crate::live::Network;
+use crate::plan::Role;
+use anyhow::{Context, Result, bail};
+use runtime::http_client::Method;
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+/// A message that is not there so long after the last one was sent is lost.
+const ARRIVE_MAX: Duration = Duration::from_secs(90);
+
+/// When each text was sent and when it came, by receiver and text.
+#[derive(Default)]
+struct Ledger {
+    sent: BTreeMap<(String, String), Instant>,
+    came: BTreeMap<(String, String), Vec<Duration>>,
+}
+
+type Shared = Arc<Mutex<Ledger>>;
+
+/// Runs the check; `Err` says what failed.
+#[expect(clippy::print_stdout, reason = "the report is this program's output")]
+pub async fn run(args: &NetworkArgs, check: &CheckArgs) -> Result<()> {
+    let mut network = Network::start(args).await?;
+    println!("ready after {:.1} s", network.ready_after.as_secs_f64());
+    let started = Instant::now();
+    let ledger = Shared::default();
+    let outcome = exchange(&mut network, check, &ledger, started).await;
+    report(&network, &ledger).await;
+    outcome?;
+    network.stop()?;
+    println!("check passed");
+    Ok(())
+}
+
+async fn exchange(
+    network: &mut Network,
+    check: &CheckArgs,
+    ledger: &Shared,
+    started: Instant,
+) -> Result<()> {
+    let length = Duration::from_secs(check.seconds.unwrap_or(0));
+    let rounds = match (check.idle, check.messages, check.seconds) {
+        (true, ..) => 0,
+        (false, Some(n), _) => n,
+        (false, None, Some(seconds)) => u32::try_from(seconds).unwrap_or(u32::MAX),
+        (false, None, None) => 1,
+    };
+    let listeners = listen(network, ledger)?;
+    let result = async {
+        for round in 0..rounds {
+            let due = started + length.mul_f64(f64::from(round) / f64::from(rounds));
+            network.watch_until(due).await?;
+            send(network, "alice", "bob", round, ledger).await?;
+            send(network, "bob", "alice", round, ledger).await?;
+        }
+        network.watch_until(started + length).await?;
+        let deadline = Instant::now() + ARRIVE_MAX;
+        while !all_came(ledger) {
+            if Instant::now() > deadline {
+                bail!("messages did not arrive within {} s", ARRIVE_MAX.as_secs());
+            }
+            network.watch_until(Instant::now() + Duration::from_millis(20)).await?;
+        }
+        Ok(())
+    }
+    .await;
+    listeners.iter().for_each(tokio::task::JoinHandle::abort);
+    result
+}
+
+/// One task for each of the two: everything that their event stream says goes into the ledger.
+fn listen(
+    network: &Network,
+    ledger: &Shared,
+) -> Result<Vec<tokio::task::JoinHandle<()>>> {
+    ["alice", "bob"]
+        .into_iter()
+        .map(|name| {
+            let api = network.api(name)?;
+            let ledger = ledger.clone();
+            Ok(tokio::spawn(async move {
+                loop {
+                    let _ = follow(&api, name, &ledger).await;
+                    tokio::time::sleep(Duration::from_millis(200)).await;
+                }
+            }))
+        })
+        .collect()
+}
+
+async fn follow(api: &Api, receiver: &str, ledger: &Shared) -> Result<()> {
+    let mut lines = api.events().await?;
+    let mut id = 0u64;
+    let mut seen = 0u64;
+    while let Some(line) = lines.next().await? {
+        if let Some(text) = line.strip_prefix("id:") {
+            id = text.trim().parse().unwrap_or(id);
+        }
+        let Some(data) = line.strip_prefix("data:") else { continue };
+        let Ok(event) = serde_json::from_str::<Value>(data) else { continue };
+        if event["type"] == "message_received" && id > seen {
+            seen = id;
+            let text = event["text"].as_str().unwrap_or_default().to_owned();
+            if let Ok(mut ledger) = ledger.lock() {
+                let key = (receiver.to_owned(), text);
+                if let Some(sent) = ledger.sent.get(&key).copied() {
+                    ledger.came.entry(key).or_default().push(sent.elapsed());
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+async fn send(
+    network: &Network,
+    from: &str,
+    to: &str,
+    round: u32,
+    ledger: &Shared,
+) -> Result<()> {
+    let api = network.api(from)?;
+    let contact = contact_id(&api, to).await?;
+    let text = format!("message {round} from {from}");
+    if let Ok(mut ledger) = ledger.lock() {
+        ledger.sent.insert((to.to_owned(), text.clone()), Instant::now());
+    }
+    let path = format!("/v1/contacts/{contact}/messages/check-{round}");
+    api.json(Method::PUT, &path, Some(json!({ "text": text })))
+        .await
+        .with_context(|| format!("{from} cannot send"))?;
+    Ok(())
+}
+
+/// The id under which a client lists another one.
+pub async fn contact_id(api: &Api, name: &str) -> Result<String> {
+    let list = api.get("/v1/contacts").await?;
+    let contacts = list["contacts"].as_array().context("no list of contacts")?;
+    let found = contacts.iter().find(|c| c["name"] == name).and_then(|c| c["id"].as_str());
+    Ok(found.with_context(|| format!("{name} is no contact"))?.to_owned())
+}
+
+fn all_came(ledger: &Shared) -> bool {
+    ledger.lock().is_ok_and(|l| l.sent.keys().all(|key| l.came.contains_key(key)))
+}
+
+#[expect(clippy::print_stdout, reason = "the report is this program's output")]
+async fn report(network: &Network, ledger: &Shared) {
+    if let Ok(ledger) = ledger.lock() {
+        report_messages(&ledger);
+    }
+    for client in network.plan.of(Role::Client) {
+        let Ok(api) = network.api(&client.name) else { continue };
+        match api.get("/v1/status").await {
+            Ok(status) => println!("{}: packets sent {}", client.name, status["packets_sent"]),
+            Err(error) => println!("{}: no status: {error:#}", client.name),
+        }
+    }
+    for (name, discards) in network.discards().await {
+        println!("{name}: discarded {discards}");
+    }
+    for process in network.processes.iter() {
+        let kib = process.peak_memory_kib().unwrap_or(0);
+        println!("{}: peak memory {:.1} MB", process.node.name, kib as f64 * 1024.0 / 1e6);
+    }
+}
+
+#[expect(clippy::print_stdout, reason = "the report is this program's output")]
+fn report_messages(ledger: &Ledger) {
+    let mut latencies: Vec<Duration> = Vec::new();
+    for ((to, text), sent) in &ledger.sent {
+        match ledger.came.get(&(to.clone(), text.clone())).map(Vec::as_slice) {
+            Some([once]) => latencies.push(*once),
+            Some(many) => println!("DOUBLE: '{text}' came {} times to {to}", many.len()),
+            None => println!("LOST: '{text}' to {to}, sent {:.1?} ago", sent.elapsed()),
+        }
+        if ledger.sent.len() <= 20
+            && let Some([once]) = ledger.came.get(&(to.clone(), text.clone())).map(Vec::as_slice)
+        {
+            println!("'{text}' reached {to} after {:.2} s", once.as_secs_f64());
+        }
+    }
+    latencies.sort();
+    if let (Some(median), Some(most)) = (latencies.get(latencies.len() / 2), latencies.last()) {
+        let (n, sent) = (latencies.len(), ledger.sent.len());
+        let (median, most) = (median.as_secs_f64(), most.as_secs_f64());
+        println!("{n} of {sent} messages came once; median {median:.2} s, longest {most:.2} s");
+    }
+}

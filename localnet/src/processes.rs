@@ -1,0 +1,159 @@
+//! Children: this program again, once for each node. They end with the parent, whichever way it
+//! ends.
+
+use crate::plan::{Plan, Planned};
+use anyhow::{Context, Result, bail};
+use rustix::process::{Pid, Signal, kill_process};
+use std::fs::File;
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::time::{Duration, Instant};
+
+/// A node's process.
+pub struct Process {
+    /// Who it is.
+    pub node: Planned,
+    child: Child,
+}
+
+/// All of them.
+pub struct Processes {
+    all: Vec<Process>,
+}
+
+impl Processes {
+    /// Starts every node of the plan.
+    pub fn start(plan: &Plan) -> Result<Self> {
+        let mut processes = Self { all: Vec::new() };
+        for node in &plan.nodes {
+            let child = spawn(node)?;
+            processes.all.push(Process { node: node.clone(), child });
+        }
+        Ok(processes)
+    }
+
+    /// Every process, authorities first.
+    pub fn iter(&self) -> impl Iterator<Item = &Process> {
+        self.all.iter()
+    }
+
+    /// The process of a node by its name.
+    pub fn by_name(&mut self, name: &str) -> Option<&mut Process> {
+        self.all.iter_mut().find(|p| p.node.name == name)
+    }
+
+    /// Fails with the name and the log's place when a child has ended by itself.
+    pub fn check_alive(&mut self) -> Result<()> {
+        for process in &mut self.all {
+            if let Some(status) = process.child.try_wait()? {
+                let log = process.node.folder.join("log");
+                let tail = tail(&log);
+                bail!("{} ended ({status}); its log {}:\n{tail}", process.node.name, log.display());
+            }
+        }
+        Ok(())
+    }
+
+    /// SIGTERM to all, and what did not end in 10 s is killed. Fails when one did not end well.
+    pub fn stop(&mut self) -> Result<()> {
+        for process in &self.all {
+            process.signal(Signal::TERM);
+        }
+        let deadline = Instant::now() + Duration::from_secs(10);
+        let mut bad = Vec::new();
+        for process in &mut self.all {
+            match process.wait_until(deadline)? {
+                Some(status) if status.success() => {}
+                Some(status) => bad.push(format!("{} ended with {status}", process.node.name)),
+                None => bad.push(format!("{} did not end in 10 s", process.node.name)),
+            }
+        }
+        self.all.clear();
+        if bad.is_empty() { Ok(()) } else { bail!("at the end: {}", bad.join("; ")) }
+    }
+}
+
+impl Drop for Processes {
+    fn drop(&mut self) {
+        for process in &mut self.all {
+            let _ = process.child.kill();
+            let _ = process.child.wait();
+        }
+    }
+}
+
+impl Process {
+    /// The process id.
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// `kill -9`, and waits for the end.
+    pub fn kill(&mut self) -> Result<()> {
+        self.child.kill()?;
+        self.child.wait()?;
+        Ok(())
+    }
+
+    /// Starts it again after it was killed.
+    pub fn restart(&mut self) -> Result<()> {
+        self.child = spawn(&self.node)?;
+        Ok(())
+    }
+
+    /// Peak resident memory in KiB, where the system tells (`VmHWM`).
+    pub fn peak_memory_kib(&self) -> Option<u64> {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.id())).ok()?;
+        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+        line.split_whitespace().next()?.parse().ok()
+    }
+
+    fn signal(&self, signal: Signal) {
+        let pid = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw);
+        if let Some(pid) = pid {
+            let _ = kill_process(pid, signal);
+        }
+    }
+
+    fn wait_until(&mut self, deadline: Instant) -> Result<Option<ExitStatus>> {
+        loop {
+            if let Some(status) = self.child.try_wait()? {
+                return Ok(Some(status));
+            }
+            if Instant::now() >= deadline {
+                self.child.kill()?;
+                self.child.wait()?;
+                return Ok(None);
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+}
+
+fn spawn(node: &Planned) -> Result<Child> {
+    let program = std::env::current_exe().context("cannot find this program's own file")?;
+    let log_path = node.folder.join("log");
+    let log = File::options()
+        .create(true)
+        .append(true)
+        .open(&log_path)
+        .with_context(|| format!("cannot write {}", log_path.display()))?;
+    Command::new(program)
+        .arg("role")
+        .arg(node.role.program())
+        .arg("run")
+        .arg("--die-with-parent")
+        .arg("--config")
+        .arg(node.config_file())
+        .stdin(Stdio::null())
+        .stdout(log.try_clone()?)
+        .stderr(log)
+        .spawn()
+        .with_context(|| format!("cannot start {}", node.name))
+}
+
+/// The last lines of a log, for an error message.
+fn tail(path: &std::path::Path) -> String {
+    let text = std::fs::read_to_string(path).unwrap_or_default();
+    let lines: Vec<&str> = text.lines().collect();
+    lines[lines.len().saturating_sub(8)..].join("\n")
+}
