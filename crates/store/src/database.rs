@@ -7,11 +7,15 @@
 use crate::error::{StoreError, While};
 use crate::files::{make_folder, settle_tree};
 use std::fs::File;
+use std::io::ErrorKind;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 /// Memory that sled may use for pages. A gateway stays below 60 MB as a whole.
 const CACHE_BYTES: u64 = 8 << 20;
+/// How long a store that was just dropped may take to let go of its lock.
+const LOCK_PATIENCE: Duration = Duration::from_secs(5);
 
 /// Some trees in one folder.
 pub(crate) struct Database {
@@ -50,14 +54,14 @@ impl Database {
     pub(crate) fn open(folder: &Path, names: &[&str]) -> Result<Self, StoreError> {
         make_folder(folder)?;
         settle_tree(folder)?;
+        let config = sled::Config::new()
+            .path(folder)
+            .cache_capacity(CACHE_BYTES)
+            .mode(sled::Mode::LowSpace)
+            .use_compression(false)
+            .flush_every_ms(None);
         let inner = guard(|| {
-            let db = sled::Config::new()
-                .path(folder)
-                .cache_capacity(CACHE_BYTES)
-                .mode(sled::Mode::LowSpace)
-                .use_compression(false)
-                .flush_every_ms(None)
-                .open()?;
+            let db = open_patiently(&config)?;
             let trees = names
                 .iter()
                 .map(|name| db.open_tree(name))
@@ -133,6 +137,25 @@ impl Drop for Database {
     }
 }
 
+/// Opens sled; waits where its own lock is still held. Nobody but an earlier store of this very
+/// process can hold it, whose last threads sled leaves to end by themselves: against other processes
+/// the folder is locked already (`crate::files::LockedFolder`).
+fn open_patiently(config: &sled::Config) -> Result<sled::Db, sled::Error> {
+    let began = Instant::now();
+    loop {
+        match config.open() {
+            Err(sled::Error::Io(error))
+                if error.kind() == ErrorKind::Other
+                    && error.to_string().contains("lock")
+                    && began.elapsed() < LOCK_PATIENCE =>
+            {
+                std::thread::sleep(Duration::from_millis(2));
+            }
+            opened => return opened,
+        }
+    }
+}
+
 /// Runs one call of sled. After a panic the store that owns this database stops (`StoreError` is no
 /// refusal), so nobody sees what the unwinding left half done.
 fn guard<T>(call: impl FnOnce() -> Result<T, sled::Error>) -> Result<T, StoreError> {
@@ -144,7 +167,6 @@ fn guard<T>(call: impl FnOnce() -> Result<T, sled::Error>) -> Result<T, StoreErr
 }
 
 fn translate(error: sled::Error) -> StoreError {
-    use std::io::ErrorKind;
     match error {
         sled::Error::Io(source)
             if matches!(

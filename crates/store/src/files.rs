@@ -5,9 +5,12 @@ use std::fs::{DirBuilder, File, OpenOptions, Permissions, TryLockError};
 use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 const FOLDER_MODE: u32 = 0o700;
 const FILE_MODE: u32 = 0o600;
+/// How long to wait for a process that is just ending.
+const LOCK_PATIENCE: Duration = Duration::from_millis(500);
 
 /// A folder that no other process has open as a store. Unlocked on drop.
 pub(crate) struct LockedFolder {
@@ -26,13 +29,23 @@ impl LockedFolder {
             .mode(FILE_MODE)
             .open(path.join("lock"))
             .while_doing("opening the lock file")?;
-        match lock.try_lock() {
-            Ok(()) => Ok(Self {
-                path: path.to_owned(),
-                _lock: lock,
-            }),
-            Err(TryLockError::WouldBlock) => Err(StoreError::Locked),
-            Err(TryLockError::Error(error)) => Err(error).while_doing("locking the store"),
+        let began = Instant::now();
+        loop {
+            match lock.try_lock() {
+                Ok(()) => {
+                    return Ok(Self {
+                        path: path.to_owned(),
+                        _lock: lock,
+                    });
+                }
+                Err(TryLockError::WouldBlock) if began.elapsed() < LOCK_PATIENCE => {
+                    std::thread::sleep(Duration::from_millis(5));
+                }
+                Err(TryLockError::WouldBlock) => return Err(StoreError::Locked),
+                Err(TryLockError::Error(error)) => {
+                    return Err(error).while_doing("locking the store");
+                }
+            }
         }
     }
 

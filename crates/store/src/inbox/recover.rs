@@ -145,24 +145,41 @@ fn check(
 }
 
 fn sweep(store: &mut InboxStore, now: UnixTime) -> Result<Vec<StoredInbox>, StoreError> {
-    store.buckets.destroy_through(now)?;
-    let mut inboxes = sweep_inboxes(store, now)?;
     let mut candidates = sweep_slots(store, now)?;
-    let orphans = match_cells(store, &mut inboxes, &mut candidates, now)?;
-    for key in orphans {
+    let mut inboxes = Inboxes::default();
+    sweep_inboxes(store, &mut inboxes, now)?;
+    let dead = match_cells(store, &mut inboxes, &mut candidates, now)?;
+    for key in dead.cells {
         store.db.remove(TREE_CELLS, &key)?;
+    }
+    for index in dead.slots {
+        store.slots.erase(index)?;
     }
     for (index, _) in candidates.into_values().flatten() {
         store.swept.slots_without_cell += 1;
         store.slots.erase(index)?;
     }
-    Ok(inboxes.into_values().collect())
+    Ok(inboxes.open.into_values().collect())
+}
+
+#[derive(Default)]
+struct Inboxes {
+    open: BTreeMap<InboxKey, StoredInbox>,
+    expired: BTreeSet<InboxKey>,
+}
+
+/// What is to be removed: keys in the log, and slots.
+#[derive(Default)]
+struct Dead {
+    cells: Vec<Vec<u8>>,
+    slots: Vec<SlotIndex>,
 }
 
 fn sweep_inboxes(
     store: &mut InboxStore,
+    inboxes: &mut Inboxes,
     now: UnixTime,
-) -> Result<BTreeMap<InboxKey, StoredInbox>, StoreError> {
+) -> Result<(), StoreError> {
     let bad = || StoreError::damaged("an inbox record does not open");
     let mut records: Vec<(InboxKey, InboxRecord)> = Vec::new();
     store.db.each(TREE_INBOXES, |key, sealed| {
@@ -174,19 +191,19 @@ fn sweep_inboxes(
         records.push((key, decode_record(&plain).map_err(|_| bad())?));
         Ok(())
     })?;
-    let mut inboxes = BTreeMap::new();
     for (key, record) in records {
         if record.expires <= now {
             store.swept.expired += 1;
             store.db.remove(TREE_INBOXES, &key.0)?;
+            inboxes.expired.insert(key);
             continue;
         }
         store.inboxes.insert(key, record.expires);
         store.inboxes_by_expiry.insert((record.expires, key));
         let cells = Vec::new();
-        inboxes.insert(key, StoredInbox { key, record, cells });
+        inboxes.open.insert(key, StoredInbox { key, record, cells });
     }
-    Ok(inboxes)
+    Ok(())
 }
 
 fn sweep_slots(store: &mut InboxStore, now: UnixTime) -> Result<Candidates, StoreError> {
@@ -201,6 +218,9 @@ fn sweep_slots(store: &mut InboxStore, now: UnixTime) -> Result<Candidates, Stor
                 .push((index, slot)),
             Found::Unreadable(bucket) => unreadable.push((index, bucket)),
         })?;
+    // After the slots were read, so that what has expired is not taken for damage; before anything
+    // can fail, so that it is gone in any case.
+    store.buckets.destroy_through(now)?;
     // A bucket is durable before a slot names it. So where slots name a bucket that should live and
     // some place in the bucket file is garbage, that garbage was its key.
     let orphaned = unreadable.iter().any(|(_, bucket)| {
@@ -217,47 +237,46 @@ fn sweep_slots(store: &mut InboxStore, now: UnixTime) -> Result<Candidates, Stor
     Ok(candidates)
 }
 
-/// Takes the slot of each cell in the log out of `candidates` and into the index. Returns the keys
-/// of cells that belong to no slot or no inbox.
+/// Takes the slot of each cell in the log out of `candidates` and into the index. Returns the cells
+/// that have expired, or belong to no slot or no inbox, with the slots that open them.
 fn match_cells(
     store: &mut InboxStore,
-    inboxes: &mut BTreeMap<InboxKey, StoredInbox>,
+    inboxes: &mut Inboxes,
     candidates: &mut Candidates,
     now: UnixTime,
-) -> Result<Vec<Vec<u8>>, StoreError> {
-    let mut orphans = Vec::new();
+) -> Result<Dead, StoreError> {
+    let mut dead = Dead::default();
     let mut matched = Vec::new();
     let mut swept = store.swept;
     store.db.each(TREE_CELLS, |key, sealed| {
         let Some((inbox, sequence)) = split(key) else {
             return Err(StoreError::damaged("a cell has an impossible place"));
         };
-        let stored = inboxes.get_mut(&inbox);
         let slot = take_slot(candidates, inbox, sequence, sealed);
-        match (stored, slot) {
-            (Some(stored), Some((index, slot))) if slot.cell.expires > now => {
-                stored.cells.push(slot.cell);
+        match (inboxes.open.get_mut(&inbox), slot) {
+            (Some(open), Some((index, slot))) if slot.cell.expires > now => {
+                open.cells.push(slot.cell);
                 matched.push((inbox, slot.cell, index));
                 return Ok(());
             }
-            (Some(_), Some(slot)) => {
-                swept.expired += 1;
-                candidates.entry((inbox, sequence)).or_default().push(slot);
+            (open, Some((index, _))) => {
+                dead.slots.push(index);
+                if open.is_some() || inboxes.expired.contains(&inbox) {
+                    swept.expired += 1;
+                } else {
+                    swept.cells_without_inbox += 1;
+                }
             }
-            (None, Some(slot)) => {
-                swept.cells_without_inbox += 1;
-                candidates.entry((inbox, sequence)).or_default().push(slot);
-            }
-            (Some(_) | None, None) => swept.cells_without_slot += 1,
+            (_, None) => swept.cells_without_slot += 1,
         }
-        orphans.push(key.to_vec());
+        dead.cells.push(key.to_vec());
         Ok(())
     })?;
     store.swept = swept;
     for (inbox, cell, index) in matched {
         store.index(&inbox, cell, index);
     }
-    Ok(orphans)
+    Ok(dead)
 }
 
 /// The slot that opens this very cell. Others for the same place stay, to be erased.

@@ -154,7 +154,7 @@ fn lost_cut_or_old_files_are_noticed() {
     for (name, len) in [
         ("store", None),
         ("store", Some(0)),
-        ("store", Some(700)),
+        ("store", Some(500)),
         ("sled/db", None),
         ("sled/db", Some(0)),
         ("sled/db", Some(20_000)),

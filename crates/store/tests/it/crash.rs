@@ -63,8 +63,8 @@ fn child() {
     submit(u64::MAX - 1, put_inbox(1, FAR));
     for s in first.. {
         submit(2 * s, put_cell(1, s, FAR));
-        if s % 3 == 0 && s >= first + 100 {
-            submit(2 * (s - 100) + 1, remove_cell(1, s - 100));
+        if s % 3 == 0 && s >= first + 99 {
+            submit(2 * (s - 99) + 1, remove_cell(1, s - 99));
         }
         // Bursts and single deposits, so that both limits of the group commit are met.
         if s % 97 == 0 {
