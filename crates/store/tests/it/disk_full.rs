@@ -49,6 +49,7 @@ fn a_full_disk_stops_the_store_and_loses_nothing() {
         .args(["-c", script])
         .arg(exe)
         .env(FOLDER, folder.path())
+        .stdout(std::process::Stdio::null())
         .status()
         .unwrap();
     assert!(status.success());
