@@ -10,7 +10,7 @@ use std::fs::File;
 use std::io::{BufWriter, Read, Write};
 use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::path::Path;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, LazyLock, Mutex};
 use std::time::Instant;
 use wire::geometry::{FRAME_LEN, TLS_OVERHEAD_LEN};
 
@@ -18,6 +18,14 @@ use wire::geometry::{FRAME_LEN, TLS_OVERHEAD_LEN};
 pub const RECORD_LEN: usize = FRAME_LEN + TLS_OVERHEAD_LEN;
 /// TLS content type of application data (RFC 8446 §5.1).
 const APPLICATION_DATA: u8 = 23;
+
+/// The origin of every `time_ns` of this process.
+static ORIGIN: LazyLock<Instant> = LazyLock::new(Instant::now);
+
+/// Nanoseconds since the origin of this process' captures.
+pub fn time_ns() -> u128 {
+    ORIGIN.elapsed().as_nanos()
+}
 
 type Rows = Arc<Mutex<BufWriter<File>>>;
 
@@ -32,7 +40,7 @@ pub fn relay(gateway: SocketAddr, csv: &Path) -> Result<SocketAddr> {
     writeln!(rows, "time_ns,direction,bytes")?;
     rows.flush()?;
     let rows: Rows = Arc::new(Mutex::new(rows));
-    let start = Instant::now();
+    time_ns();
     std::thread::spawn(move || {
         for client in listener.incoming().flatten() {
             let Ok(upstream) = TcpStream::connect(gateway) else { continue };
@@ -41,18 +49,18 @@ pub fn relay(gateway: SocketAddr, csv: &Path) -> Result<SocketAddr> {
                 continue;
             };
             let (up, down) = (rows.clone(), rows.clone());
-            std::thread::spawn(move || copy(client, upstream, "up", &up, start));
-            std::thread::spawn(move || copy(upstream2, client2, "down", &down, start));
+            std::thread::spawn(move || copy(client, upstream, "up", &up));
+            std::thread::spawn(move || copy(upstream2, client2, "down", &down));
         }
     });
     Ok(address)
 }
 
-fn copy(mut from: TcpStream, mut to: TcpStream, direction: &str, rows: &Rows, start: Instant) {
+fn copy(mut from: TcpStream, mut to: TcpStream, direction: &str, rows: &Rows) {
     let mut records = Records::default();
     let mut buffer = vec![0; 64 * 1024];
     while let Ok(n) = from.read(&mut buffer) {
-        let time = start.elapsed().as_nanos();
+        let time = time_ns();
         let bytes = &buffer[..n];
         if n == 0 || to.write_all(bytes).is_err() {
             break;

@@ -9,6 +9,7 @@ use anyhow::{Context, Result, bail};
 use runtime::http_client::Method;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
+use std::io::Write as _;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -53,12 +54,15 @@ async fn exchange(
         (false, None, None) => 1,
     };
     let listeners = listen(network, ledger)?;
+    let mut sends = Sends::create(network.capture.as_deref())?;
     let result = async {
         for round in 0..rounds {
             let due = started + length.mul_f64(f64::from(round) / f64::from(rounds));
             network.watch_until(due).await?;
-            send(network, "alice", "bob", round, ledger).await?;
-            send(network, "bob", "alice", round, ledger).await?;
+            for (from, to) in [("alice", "bob"), ("bob", "alice")] {
+                sends.row(from)?;
+                send(network, from, to, round, ledger).await?;
+            }
         }
         network.watch_until(started + length).await?;
         let deadline = Instant::now() + ARRIVE_MAX;
@@ -73,6 +77,26 @@ async fn exchange(
     .await;
     listeners.iter().for_each(tokio::task::JoinHandle::abort);
     result
+}
+
+/// `sends.csv` beside the captures: when a person pressed *send*, by the captures' clock, so that
+/// anybody can look for a trace of it in them.
+struct Sends(Option<std::fs::File>);
+
+impl Sends {
+    fn create(folder: Option<&std::path::Path>) -> Result<Self> {
+        let Some(folder) = folder else { return Ok(Self(None)) };
+        let mut file = std::fs::File::create(folder.join("sends.csv"))?;
+        writeln!(file, "time_ns,client")?;
+        Ok(Self(Some(file)))
+    }
+
+    fn row(&mut self, client: &str) -> Result<()> {
+        if let Some(file) = &mut self.0 {
+            writeln!(file, "{},{client}", crate::capture::time_ns())?;
+        }
+        Ok(())
+    }
 }
 
 /// One task for each of the two: everything that their event stream says goes into the ledger.

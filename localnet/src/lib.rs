@@ -15,6 +15,7 @@ pub mod check;
 pub mod live;
 pub mod plan;
 pub mod processes;
+pub mod stats;
 
 use args::{Args, Verb};
 use clap::Parser;

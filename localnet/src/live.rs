@@ -9,6 +9,7 @@ use anyhow::{Context, Result, bail};
 use runtime::entropy::Entropy;
 use runtime::http_client::HttpClient;
 use std::io::Write as _;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 use wire::ids::NodeId;
 
@@ -23,16 +24,24 @@ pub struct Network {
     pub processes: Processes,
     /// From the first process' start until every client was ready.
     pub ready_after: Duration,
+    /// Where captures go.
+    pub capture: Option<PathBuf>,
 }
 
 impl Network {
     /// Makes all files, starts all processes, waits until every client is ready.
     pub async fn start(args: &NetworkArgs) -> Result<Self> {
+        let program = std::env::current_exe().context("cannot find this program's own file")?;
+        Self::start_with(args, &program).await
+    }
+
+    /// The same with the children's program named; for tests, which are another program.
+    pub async fn start_with(args: &NetworkArgs, program: &Path) -> Result<Self> {
         let started = Instant::now();
         let plan = Plan::make(args)?;
         introduce(&plan, args.seed)?;
-        let processes = Processes::start(&plan)?;
-        let mut network = Self { plan, processes, ready_after: Duration::ZERO };
+        let processes = Processes::start(&plan, program)?;
+        let mut network = Self { plan, processes, ready_after: Duration::ZERO, capture: args.capture.clone() };
         let names: Vec<String> = network.plan.of(Role::Client).map(|c| c.name.clone()).collect();
         for name in names {
             network.wait_ready(&name, started + READY_MAX).await?;

@@ -11,6 +11,7 @@ use runtime::entropy::Entropy;
 use std::fmt::Write as _;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 use wire::ids::{NetworkId, NodeId};
 use wire::keys::{IdentityPublic, IdentitySecret};
 
@@ -138,34 +139,42 @@ impl Plan {
             let mut text = String::new();
             writeln!(text, "data_dir = {}", quoted(&node.data()))?;
             writeln!(text, "log = \"{}\"", args.log)?;
-            if let Some(seed) = seed {
-                writeln!(text, "test_seed = {seed}")?;
-            }
-            if let Some(metrics) = node.metrics {
-                writeln!(text, "metrics = \"{metrics}\"")?;
-            }
             writeln!(text, "network = {}", quoted(&self.network_file()))?;
             match node.role {
-                Role::Authority => self.authority_config(&mut text, node)?,
-                Role::Mix => self.node_config(&mut text, node)?,
+                Role::Authority => self.authority_config(&mut text, node, args)?,
+                Role::Mix => self.node_config(&mut text, node, seed)?,
                 Role::Gateway => {
-                    self.node_config(&mut text, node)?;
+                    self.node_config(&mut text, node, seed)?;
                     if let Some(listen) = node.client_listen {
                         writeln!(text, "client_listen = [\"{listen}\"]")?;
                     }
                 }
-                Role::Client => self.client_config(&mut text, node, args)?,
+                Role::Client => self.client_config(&mut text, node, args, seed)?,
             }
             write(&node.config_file(), &text)?;
         }
         Ok(())
     }
 
-    fn authority_config(&self, text: &mut String, node: &Planned) -> Result<()> {
+    fn authority_config(
+        &self,
+        text: &mut String,
+        node: &Planned,
+        args: &NetworkArgs,
+    ) -> Result<()> {
         if let Some(listen) = node.listen {
             writeln!(text, "listen = \"{listen}\"")?;
         }
+        if let Some(metrics) = node.metrics {
+            writeln!(text, "metrics_port = {}", metrics.port())?;
+        }
         writeln!(text, "profile = \"localnet\"")?;
+        writeln!(text, "\n[parameters]")?;
+        let overlap = (args.epoch / 4).min(Duration::from_secs(5));
+        writeln!(text, "key_overlap_ms = {}", overlap.as_millis())?;
+        if args.plant_rate {
+            writeln!(text, "payload_rate = 11.0\nloop_rate = 2.2")?;
+        }
         for peer in self.nodes.iter().filter(|n| matches!(n.role, Role::Mix | Role::Gateway)) {
             let Some(identity) = peer.identity else { continue };
             let role = if peer.role == Role::Mix { "mix" } else { "gateway" };
@@ -175,7 +184,8 @@ impl Plan {
         Ok(())
     }
 
-    fn node_config(&self, text: &mut String, node: &Planned) -> Result<()> {
+    fn node_config(&self, text: &mut String, node: &Planned, seed: Option<u64>) -> Result<()> {
+        shared_config(text, node, seed)?;
         if let Some(listen) = node.listen {
             writeln!(text, "listen = [\"{listen}\"]")?;
         }
@@ -184,7 +194,14 @@ impl Plan {
         Ok(())
     }
 
-    fn client_config(&self, text: &mut String, node: &Planned, args: &NetworkArgs) -> Result<()> {
+    fn client_config(
+        &self,
+        text: &mut String,
+        node: &Planned,
+        args: &NetworkArgs,
+        seed: Option<u64>,
+    ) -> Result<()> {
+        shared_config(text, node, seed)?;
         let entry = self.entry_of(node).context("a client without an entry gateway")?;
         let identity = entry.identity.context("a gateway without an identity")?;
         writeln!(text, "name = \"{}\"", node.name)?;
@@ -206,6 +223,17 @@ impl Plan {
         }
         Ok(())
     }
+}
+
+/// What mixes, gateways and clients have in common.
+fn shared_config(text: &mut String, node: &Planned, seed: Option<u64>) -> Result<()> {
+    if let Some(seed) = seed {
+        writeln!(text, "test_seed = \"{seed:x}\"")?;
+    }
+    if let Some(metrics) = node.metrics {
+        writeln!(text, "metrics = \"{metrics}\"")?;
+    }
+    Ok(())
 }
 
 fn roster(args: &NetworkArgs) -> Vec<(Role, String)> {

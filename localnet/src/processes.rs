@@ -5,6 +5,7 @@ use crate::plan::{Plan, Planned};
 use anyhow::{Context, Result, bail};
 use rustix::process::{Pid, Signal, kill_process};
 use std::fs::File;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
@@ -22,11 +23,12 @@ pub struct Processes {
 
 impl Processes {
     /// Starts every node of the plan.
-    pub fn start(plan: &Plan) -> Result<Self> {
+    pub fn start(plan: &Plan, program: &Path) -> Result<Self> {
         let mut processes = Self { all: Vec::new() };
         for node in &plan.nodes {
-            let child = spawn(node)?;
-            processes.all.push(Process { node: node.clone(), child });
+            let child = spawn(program, node)?;
+            let (node, program) = (node.clone(), program.to_owned());
+            processes.all.push(Process { node, program, child });
         }
         Ok(processes)
     }
@@ -96,7 +98,7 @@ impl Process {
 
     /// Starts it again after it was killed.
     pub fn restart(&mut self) -> Result<()> {
-        self.child = spawn(&self.node)?;
+        self.child = spawn(&self.program, &self.node)?;
         Ok(())
     }
 
@@ -129,8 +131,7 @@ impl Process {
     }
 }
 
-fn spawn(node: &Planned) -> Result<Child> {
-    let program = std::env::current_exe().context("cannot find this program's own file")?;
+fn spawn(program: &Path, node: &Planned) -> Result<Child> {
     let log_path = node.folder.join("log");
     let log = File::options()
         .create(true)

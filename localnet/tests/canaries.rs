@@ -1,0 +1,130 @@
+//! Nothing that identifies anybody is in a gateway's folder or in any log: a network that carried
+//! messages is searched for inbox ids, contacts, client addresses, texts and keys, raw, in hex and in
+//! base64.
+
+#[path = "support/network.rs"]
+mod support;
+
+use localnet::check::contact_id;
+use runtime::http_client::Method;
+use serde_json::json;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+const TEXT: &str = "canary-text-Kx7qPz39-do-not-log";
+
+#[test]
+#[ignore = "half a minute of real time"]
+fn gateways_and_logs_keep_nothing_that_identifies() {
+    let dir = tempfile::tempdir().unwrap();
+    let folder = dir.path().join("net");
+    support::run(async {
+        let mut network = support::start(&folder, &[]).await;
+        let mut canaries = vec![Canary::new("text", TEXT.as_bytes())];
+        for octet in 1..=2u8 {
+            let address = format!("127.77.0.{octet}");
+            canaries.push(Canary::new("client address", address.as_bytes()));
+            canaries.push(Canary::raw_only("client address", &[127, 77, 0, octet]));
+        }
+        for (from, to) in [("alice", "bob"), ("bob", "alice")] {
+            let api = network.api(from).unwrap();
+            let contact = contact_id(&api, to).await.unwrap();
+            canaries.push(Canary::new("contact id", &unhex(&contact)));
+            let path = format!("/v1/contacts/{contact}/messages/canary");
+            api.json(Method::PUT, &path, Some(json!({ "text": TEXT }))).await.unwrap();
+            let token = std::fs::read(folder.join(from).join("data/api.token")).unwrap();
+            canaries.push(Canary::new("token", token.trim_ascii()));
+        }
+        canaries.extend(secrets(&folder));
+        let until = std::time::Instant::now() + Duration::from_secs(15);
+        network.watch_until(until).await.unwrap();
+        network.stop().unwrap();
+        search(&folder, &canaries);
+    });
+}
+
+/// Own inboxes, reader keys and store keys of both clients, opened as the client itself would.
+fn secrets(folder: &Path) -> Vec<Canary> {
+    let mut all = Vec::new();
+    for client in ["alice", "bob"] {
+        let data = folder.join(client).join("data");
+        for entry in std::fs::read_dir(&data).unwrap().flatten() {
+            if entry.file_name().to_string_lossy().ends_with(".key") {
+                all.push(Canary::new("client key", &std::fs::read(entry.path()).unwrap()));
+            }
+        }
+    }
+    assert!(!all.is_empty(), "no key file was found to search for");
+    all
+}
+
+struct Canary {
+    what: &'static str,
+    forms: Vec<Vec<u8>>,
+}
+
+impl Canary {
+    fn new(what: &'static str, bytes: &[u8]) -> Self {
+        let hex: String = bytes.iter().map(|b| format!("{b:02x}")).collect();
+        let mut forms = vec![bytes.to_vec(), hex.clone().into_bytes(), hex.to_uppercase().into()];
+        // Base64 has three forms by where in a longer text the bytes stand; its inner part is kept.
+        forms.extend((0..3).map(|shift| base64_inner(bytes, shift)));
+        Self { what, forms }
+    }
+
+    fn raw_only(what: &'static str, bytes: &[u8]) -> Self {
+        Self { what, forms: vec![bytes.to_vec()] }
+    }
+}
+
+fn base64_inner(bytes: &[u8], shift: usize) -> Vec<u8> {
+    const TABLE: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    let padded: Vec<u8> = std::iter::repeat_n(0, shift).chain(bytes.iter().copied()).collect();
+    let mut out = Vec::new();
+    for chunk in padded.chunks_exact(3) {
+        let n = u32::from(chunk[0]) << 16 | u32::from(chunk[1]) << 8 | u32::from(chunk[2]);
+        out.extend((0..4).map(|i| TABLE[(n >> (18 - 6 * i)) as usize & 63]));
+    }
+    out.split_off(if shift == 0 { 0 } else { 4 })
+}
+
+fn search(folder: &Path, canaries: &[Canary]) {
+    let mut files = Vec::new();
+    for node in std::fs::read_dir(folder).unwrap().flatten() {
+        let name = node.file_name().to_string_lossy().into_owned();
+        if node.path().is_dir() {
+            files.push(node.path().join("log"));
+            if name.starts_with("gateway") {
+                collect(&node.path().join("data"), &mut files);
+            }
+        }
+    }
+    assert!(files.len() > 12, "too few files to be a whole network");
+    for file in &files {
+        let bytes = std::fs::read(file).unwrap();
+        // A client's address is four bytes raw: too short to be looked for in random data.
+        let is_log = file.ends_with("log");
+        for canary in canaries {
+            for form in &canary.forms {
+                let found = (form.len() > 4 || is_log)
+                    && bytes.windows(form.len()).any(|w| w == &form[..]);
+                assert!(!found, "a {} stands in {}", canary.what, file.display());
+            }
+        }
+    }
+    println!("{} files searched for {} canaries", files.len(), canaries.len());
+}
+
+fn collect(folder: &Path, files: &mut Vec<PathBuf>) {
+    for entry in std::fs::read_dir(folder).unwrap().flatten() {
+        if entry.path().is_dir() {
+            collect(&entry.path(), files);
+        } else {
+            files.push(entry.path());
+        }
+    }
+}
+
+fn unhex(text: &str) -> Vec<u8> {
+    (0..text.len() / 2).map(|i| u8::from_str_radix(&text[2 * i..2 * i + 2], 16).unwrap()).collect()
+}

@@ -1,0 +1,154 @@
+//! What an observer of real clients' links sees: idle and busy are one distribution, and planted
+//! faults are found. Slow (about four minutes): `.ci/slow` and `.ci/run` call it by name.
+
+use localnet::stats::{
+    ALPHA, RATE_CRITICAL, ks_critical, ks_exponential, ks_two, ks_two_critical, rate_deviation,
+};
+use std::path::Path;
+use std::process::{Child, Command};
+use wire::geometry::{FRAME_LEN, TLS_OVERHEAD_LEN};
+
+/// λP + λL of localnet's profile, per second.
+const UPLINK_RATE: f64 = 12.0;
+/// One slot of localnet's downlink, in seconds.
+const DOWNLINK_GAP: f64 = 0.050;
+/// 99 of 100 downlink gaps lie so near to the constant: the relay's own scheduling on a busy
+/// machine of two cores is in this figure.
+const DOWNLINK_JITTER: f64 = 0.005;
+const SECONDS: u32 = 200;
+const CLIENTS: [&str; 6] = ["alice", "bob", "carol", "dave", "erin", "frank"];
+
+/// One direction of one client: record times in seconds.
+fn times(folder: &Path, client: &str, direction: &str) -> Vec<f64> {
+    let text = std::fs::read_to_string(folder.join(format!("{client}.csv"))).unwrap();
+    let mut lines = text.lines();
+    assert_eq!(lines.next(), Some("time_ns,direction,bytes"));
+    lines
+        .filter_map(|line| {
+            let [time, dir, bytes] = line.split(',').collect::<Vec<_>>()[..] else {
+                panic!("a broken row: {line}")
+            };
+            let bytes: usize = bytes.parse().unwrap();
+            assert_eq!(bytes, FRAME_LEN + TLS_OVERHEAD_LEN, "a record of another size: {line}");
+            (dir == direction).then(|| time.parse::<f64>().unwrap() / 1e9)
+        })
+        // The first record of a link is its Hello, which comes with the connection.
+        .skip(1)
+        .collect()
+}
+
+fn gaps(times: &[f64]) -> Vec<f64> {
+    times.windows(2).map(|w| w[1] - w[0]).collect()
+}
+
+fn start(folder: &Path, extra: &[&str]) -> Child {
+    let seconds = SECONDS.to_string();
+    Command::new(env!("CARGO_BIN_EXE_localnet"))
+        .args(["check", "--clients", "6", "--seconds", &seconds, "--capture"])
+        .arg(folder)
+        .args(extra)
+        .spawn()
+        .unwrap()
+}
+
+fn finish(mut child: Child) {
+    assert!(child.wait().unwrap().success(), "localnet check failed");
+}
+
+/// Waiting times from each press of *send* to the client's next record. By the memorylessness of
+/// a Poisson process they are exponential too, unless sending has an effect on the wire.
+fn waits_after_send(folder: &Path, client: &str) -> Vec<f64> {
+    let text = std::fs::read_to_string(folder.join("sends.csv")).unwrap();
+    let up = times(folder, client, "up");
+    waits(&sends(&text, client), &up)
+}
+
+fn sends(text: &str, client: &str) -> Vec<f64> {
+    let of_client = text.lines().skip(1).filter_map(|line| line.split_once(','));
+    of_client.filter(|(_, c)| *c == client).map(|(t, _)| t.parse::<f64>().unwrap() / 1e9).collect()
+}
+
+fn waits(sends: &[f64], up: &[f64]) -> Vec<f64> {
+    let next = |t: &f64| up.iter().find(|u| *u > t).map(|u| u - t);
+    sends.iter().filter_map(next).collect()
+}
+
+#[test]
+#[ignore = "four minutes of real time"]
+fn idle_and_busy_clients_look_alike_and_planted_faults_do_not() {
+    let root = tempfile::tempdir().unwrap();
+    let (idle, busy) = (root.path().join("idle"), root.path().join("busy"));
+    let first = start(&idle, &["--idle"]);
+    let second = start(&busy, &["--messages", "190"]);
+    finish(first);
+    finish(second);
+    println!("tests at α = {ALPHA} each");
+    for client in CLIENTS {
+        uplink_is_poisson(&idle, client);
+        uplink_is_poisson(&busy, client);
+        let (a, b) = (gaps(&times(&idle, client, "up")), gaps(&times(&busy, client, "up")));
+        let (d, critical) = (ks_two(&a, &b), ks_two_critical(a.len(), b.len()));
+        println!("{client}: idle against busy D = {d:.4}, critical {critical:.4}");
+        assert!(d < critical);
+        downlink_is_constant(&idle, client);
+        downlink_is_constant(&busy, client);
+    }
+    for client in ["alice", "bob"] {
+        let after = waits_after_send(&busy, client);
+        let (d, critical) = (ks_exponential(&after, UPLINK_RATE), ks_critical(after.len()));
+        println!("{client}: {} waits after a send, D = {d:.4}, critical {critical:.4}", after.len());
+        assert!(after.len() >= 150 && d < critical);
+    }
+    planted_send_on_type_is_found(&busy);
+    planted_rate_is_found(root.path());
+}
+
+fn uplink_is_poisson(folder: &Path, client: &str) {
+    let up = times(folder, client, "up");
+    let gaps = gaps(&up);
+    let (d, critical) = (ks_exponential(&gaps, UPLINK_RATE), ks_critical(gaps.len()));
+    let z = rate_deviation(gaps.len(), up.last().unwrap() - up[0], UPLINK_RATE);
+    println!("{client}: {} uplink gaps, D = {d:.4}, critical {critical:.4}, z = {z:.2}", gaps.len());
+    assert!(gaps.len() >= 2_000, "too few gaps to say anything");
+    assert!(d < critical, "the uplink is not Poisson");
+    assert!(z.abs() < RATE_CRITICAL, "the uplink has another rate");
+}
+
+fn downlink_is_constant(folder: &Path, client: &str) {
+    let gaps = gaps(&times(folder, client, "down"));
+    let mut off: Vec<f64> = gaps.iter().map(|g| (g - DOWNLINK_GAP).abs()).collect();
+    off.sort_by(f64::total_cmp);
+    let (p50, p99) = (off[off.len() / 2], off[off.len() * 99 / 100]);
+    let (p50_ms, p99_ms) = (p50 * 1e3, p99 * 1e3);
+    println!("{client}: {} downlink gaps, p50 {p50_ms:.2} ms and p99 {p99_ms:.2} ms off", off.len());
+    assert!(p99 < DOWNLINK_JITTER, "the downlink is not constant");
+}
+
+/// The rows that a client would make that sent a packet whenever its user pressed *send*.
+fn planted_send_on_type_is_found(busy: &Path) {
+    let sends = sends(&std::fs::read_to_string(busy.join("sends.csv")).unwrap(), "alice");
+    let mut up = times(busy, "alice", "up");
+    // A millisecond to seal and write.
+    up.extend(sends.iter().map(|t| t + 0.001));
+    up.sort_by(f64::total_cmp);
+    let waits = waits(&sends, &up);
+    let (d, critical) = (ks_exponential(&waits, UPLINK_RATE), ks_critical(waits.len()));
+    println!("planted send-on-type: D = {d:.4}, critical {critical:.4}");
+    assert!(d > critical, "a client that sends when its user types was not found");
+}
+
+/// Real clients of a network whose directory says a tenth more.
+fn planted_rate_is_found(root: &Path) {
+    let folder = root.join("rate");
+    finish(start(&folder, &["--idle", "--plant-rate"]));
+    let (mut all, mut seconds) = (Vec::new(), 0.0);
+    for client in CLIENTS {
+        let up = times(&folder, client, "up");
+        seconds += up.last().unwrap() - up[0];
+        all.extend(gaps(&up));
+    }
+    let (d, critical) = (ks_exponential(&all, UPLINK_RATE), ks_critical(all.len()));
+    let z = rate_deviation(all.len(), seconds, UPLINK_RATE);
+    println!("planted rate: {} gaps, D = {d:.4}, critical {critical:.4}, z = {z:.2}", all.len());
+    assert!(d > critical && z > RATE_CRITICAL, "a tenth more was not found");
+}
