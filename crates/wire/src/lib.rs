@@ -8,7 +8,8 @@
 //! What is not: Sphinx (`crates/sphinx`), the directory document (`crates/directory`), sockets and
 //! TLS (`crates/runtime`). Nothing here reads a clock or draws a random bit by itself.
 //!
-//! The bytes are specified in `docs/spec/wire.md`; every encoder stands beside its decoder, and a
+//! The bytes are specified in `docs/spec/link.md` (frames), `docs/spec/requests.md` and
+//! `docs/spec/packet.md` (geometry, next hops); every encoder stands beside its decoder, and a
 //! decoder accepts exactly what the encoder writes, leftovers refused.
 
 pub mod aead;

@@ -379,7 +379,7 @@ pub struct Reply {
 /// What a gateway answers.
 #[derive(Clone, PartialEq, Eq)]
 pub enum Answer {
-    /// Status 0. A `Cover` came; a `Close` was done or had nothing to do.
+    /// Status 0. A `Cover` came; a `Close` was done.
     Done,
     /// Status 1. A `Deposit` is durable.
     Stored,
