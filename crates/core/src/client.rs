@@ -307,19 +307,16 @@ impl<F: PacketFormat> Client<F> {
                     cell_id,
                     cell,
                 } => {
-                    if self
-                        .inboxes
-                        .fetched(&inbox, &acks, Some(cell_id), remaining)
-                    {
+                    if self.inboxes.fetched(&inbox, Some(cell_id), remaining) {
                         self.events
                             .push_back(ClientEvent::Cell(inbox, cell_id, cell));
                     }
                 }
                 Answer::Empty => {
-                    self.inboxes.fetched(&inbox, &acks, None, 0);
+                    self.inboxes.fetched(&inbox, None, 0);
                 }
                 Answer::Refused => {
-                    self.inboxes.fetched(&inbox, &acks, None, 0);
+                    self.inboxes.fetched(&inbox, None, 0);
                     if self.inboxes.refused(&inbox) {
                         self.events.push_back(ClientEvent::InboxRefused(inbox));
                     }

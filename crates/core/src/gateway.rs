@@ -55,7 +55,10 @@ impl GatewayConfig {
 }
 
 /// For the owner of a gateway.
-#[expect(clippy::large_enum_variant, reason = "a handful at a time, consumed at once")]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "a handful at a time, consumed at once"
+)]
 pub enum GatewayEvent {
     /// Put these keys into a fresh descriptor and upload it.
     PublishKeys(Vec<SphinxKey>),

@@ -35,7 +35,7 @@ struct Inbox {
     given: BTreeSet<CellId>,
     /// Kept by the owner, to be said to the gateway.
     acks: VecDeque<CellId>,
-    /// Said to the gateway, newest last.
+    /// Said to the gateway, newest last; whether it heard is known when that fetch is answered.
     seen: VecDeque<CellId>,
 }
 
@@ -125,6 +125,9 @@ impl ReadInboxes {
         let coming = inbox.in_flight.min(usize::from(inbox.remaining));
         let skip = inbox.given.len() + inbox.acks.len() + coming;
         inbox.in_flight += 1;
+        inbox.seen.extend(&acks);
+        let surplus = inbox.seen.len().saturating_sub(SEEN_MAX);
+        inbox.seen.drain(..surplus);
         let skip = u8::try_from(skip).unwrap_or(u8::MAX);
         Some(FetchPlan {
             order: inbox.order.clone(),
@@ -134,21 +137,12 @@ impl ReadInboxes {
     }
 
     /// A fetch was answered. Returns whether its cell is new to the owner.
-    pub(super) fn fetched(
-        &mut self,
-        id: &InboxId,
-        acks: &[CellId],
-        cell: Option<CellId>,
-        remaining: u16,
-    ) -> bool {
+    pub(super) fn fetched(&mut self, id: &InboxId, cell: Option<CellId>, remaining: u16) -> bool {
         let Some(inbox) = self.by_id.get_mut(id) else {
             return false;
         };
         inbox.in_flight = inbox.in_flight.saturating_sub(1);
         inbox.remaining = remaining;
-        inbox.seen.extend(acks);
-        let surplus = inbox.seen.len().saturating_sub(SEEN_MAX);
-        inbox.seen.drain(..surplus);
         let Some(cell) = cell else { return false };
         if inbox.given.contains(&cell) || inbox.acks.contains(&cell) {
             return false;
@@ -166,9 +160,12 @@ impl ReadInboxes {
     pub(super) fn fetch_lost(&mut self, id: &InboxId, acks: Vec<CellId>) {
         if let Some(inbox) = self.by_id.get_mut(id) {
             inbox.in_flight = inbox.in_flight.saturating_sub(1);
-            acks.into_iter()
-                .rev()
-                .for_each(|ack| inbox.acks.push_front(ack));
+            inbox.seen.retain(|id| !acks.contains(id));
+            for ack in acks.into_iter().rev() {
+                if !inbox.acks.contains(&ack) {
+                    inbox.acks.push_front(ack);
+                }
+            }
         }
     }
 

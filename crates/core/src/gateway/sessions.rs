@@ -173,14 +173,7 @@ impl Sessions {
                 self.deadlines.remove(&(at, address));
                 continue;
             };
-            if at
-                > now
-                    + if session.connected {
-                        self.limits.lead
-                    } else {
-                        Duration::ZERO
-                    }
-            {
+            if at > now + self.limits.lead {
                 break;
             }
             self.deadlines.remove(&(at, address.clone()));
