@@ -25,6 +25,7 @@ pub mod keyfile;
 pub mod link;
 pub mod logging;
 pub mod metrics;
+pub mod node;
 pub mod outbound;
 pub mod shutdown;
 pub mod timer;

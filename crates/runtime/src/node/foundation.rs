@@ -24,7 +24,7 @@ pub struct Foundation {
     /// The one clock of the process.
     pub clock: Clock,
     /// Locked against a second process.
-    pub dir: DataDir,
+    pub dir: Arc<DataDir>,
     /// Signs descriptors, proves the node in TLS.
     pub identity: Arc<IdentitySecret>,
     /// What everybody knows of the network.
@@ -42,7 +42,7 @@ impl Foundation {
         let identity = keyfile::load_or_create_identity(&dir, IDENTITY_FILE, &mut entropy)?;
         Ok(Self {
             clock: Clock::start(),
-            dir,
+            dir: Arc::new(dir),
             identity: Arc::new(identity),
             network,
             entropy,
@@ -92,8 +92,10 @@ impl SelfDescription {
 pub fn read_network(path: &Path) -> Result<Network, NodeError> {
     let shown = path.display();
     let cannot = |error: std::io::Error| {
-        let message = format!("cannot read {shown} ({error}); ask the network's operators for the \
-             file and name it here");
+        let message = format!(
+            "cannot read {shown} ({error}); ask the network's operators for the \
+             file and name it here"
+        );
         NodeError::value("network", message)
     };
     let file = std::fs::File::open(path).map_err(cannot)?;

@@ -100,13 +100,15 @@ impl NodeListener {
 
     async fn serve(self, link: NodeLink) {
         // The other half stays open: dropping it would close our side of the connection.
-        let NodeLink { peer, reader, writer: _writer } = link;
+        let NodeLink {
+            peer,
+            reader,
+            writer: _writer,
+        } = link;
         let mut allowed = self.allowed.clone();
         let gone = async {
-            // An error means that the loop has ended.
-            while allowed.wait_for(|all| !all.contains(&peer)).await.is_err() {
-                return;
-            }
+            // An error means that the loop has ended, and with it all links.
+            let _ = allowed.wait_for(|all| !all.contains(&peer)).await;
         };
         tokio::select! {
             () = self.read(reader) => {}
@@ -119,7 +121,11 @@ impl NodeListener {
             match reader.next().await {
                 Ok(Frame::Packet(hint, packet)) => {
                     let received_at = self.clock.now();
-                    let frame = ReceivedFrame { hint, packet, received_at };
+                    let frame = ReceivedFrame {
+                        hint,
+                        packet,
+                        received_at,
+                    };
                     if self.frames.send(frame).await.is_err() {
                         return;
                     }

@@ -34,7 +34,9 @@ fn neighbourhood<'a>(held: impl Iterator<Item = &'a Arc<Directory>>, us: &NodeId
         for (node, position) in directory.nodes() {
             if Directory::adjacent(here, position) {
                 // Later directories overwrite: their addresses are newer.
-                found.next.insert(node.id(), (node.identity, node.addresses.clone()));
+                found
+                    .next
+                    .insert(node.id(), (node.identity, node.addresses.clone()));
             }
             if Directory::adjacent(position, here) {
                 found.previous.insert(node.identity);
@@ -76,7 +78,14 @@ pub struct NeighboursConfig {
 impl Neighbours {
     /// Knows nobody yet.
     pub fn new(config: NeighboursConfig) -> Self {
-        let NeighboursConfig { us, network, tls, backoff, queue_max, events } = config;
+        let NeighboursConfig {
+            us,
+            network,
+            tls,
+            backoff,
+            queue_max,
+            events,
+        } = config;
         Self {
             us,
             network,
@@ -141,8 +150,8 @@ impl Neighbours {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use directory::testing::{directory, nobodys_key};
     use directory::Parameters;
+    use directory::testing::{directory, nobodys_key};
     use wire::ids::Epoch;
 
     #[test]

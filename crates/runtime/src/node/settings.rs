@@ -52,15 +52,23 @@ impl Settings {
         }
         check_listener(("listen", &self.listen), ("announce", &self.announce))?;
         if let Some(address) = self.metrics.filter(|a| !a.ip().is_loopback()) {
-            let message = format!("{address} is not on loopback; metrics are for this machine \
-                 alone: use 127.0.0.1 and, to see them from elsewhere, a tunnel");
+            let message = format!(
+                "{address} is not on loopback; metrics are for this machine \
+                 alone: use 127.0.0.1 and, to see them from elsewhere, a tunnel"
+            );
             return Err(bad("metrics", message));
         }
         if self.unwrap_threads > THREADS_MAX {
-            return Err(bad("unwrap_threads", format!("use 0 (by itself) to {THREADS_MAX}")));
+            return Err(bad(
+                "unwrap_threads",
+                format!("use 0 (by itself) to {THREADS_MAX}"),
+            ));
         }
         if self.operator.len() > 256 || self.operator.chars().any(char::is_control) {
-            return Err(bad("operator", "use a name of at most 256 printable characters"));
+            return Err(bad(
+                "operator",
+                "use a name of at most 256 printable characters",
+            ));
         }
         self.seed().map(|_| ())
     }
@@ -72,7 +80,10 @@ impl Settings {
         };
         let digits = text.len();
         if !(1..=64).contains(&digits) || !text.bytes().all(|b| b.is_ascii_hexdigit()) {
-            return Err(bad("test_seed", "use 1 to 64 hex digits, or remove the key"));
+            return Err(bad(
+                "test_seed",
+                "use 1 to 64 hex digits, or remove the key",
+            ));
         }
         // Longer seeds are folded: it is about repeating a test, not about secrecy.
         let folded = text.as_bytes().chunks(16).fold(0u64, |seed, chunk| {
@@ -98,7 +109,10 @@ pub fn check_listener(
 ) -> Result<(), ConfigError> {
     let (key, addresses) = listen;
     if !(1..=ADDRESSES_MAX).contains(&addresses.len()) {
-        return Err(bad(key, format!("give 1 to {ADDRESSES_MAX} addresses, as ip:port")));
+        return Err(bad(
+            key,
+            format!("give 1 to {ADDRESSES_MAX} addresses, as ip:port"),
+        ));
     }
     let doubled = (1..addresses.len()).any(|i| addresses[..i].contains(&addresses[i]));
     if doubled {
@@ -106,16 +120,26 @@ pub fn check_listener(
     }
     let (announce_key, announced) = announce;
     if announced.len() > ADDRESSES_MAX {
-        return Err(bad(announce_key, format!("give at most {ADDRESSES_MAX} addresses")));
+        return Err(bad(
+            announce_key,
+            format!("give at most {ADDRESSES_MAX} addresses"),
+        ));
     }
-    if let Some(address) = announced.iter().find(|a| a.port() == 0 || !is_of_one_host(a.ip())) {
-        let message = format!("{address} is no address that others can connect to; give the \
-             public one");
+    if let Some(address) = announced
+        .iter()
+        .find(|a| a.port() == 0 || !is_of_one_host(a.ip()))
+    {
+        let message = format!(
+            "{address} is no address that others can connect to; give the \
+             public one"
+        );
         return Err(bad(announce_key, message));
     }
     if announced.is_empty() && addresses.iter().any(|a| !is_of_one_host(a.ip())) {
-        let message = format!("{key} names no single address, so say here at which address others \
-             reach this node");
+        let message = format!(
+            "{key} names no single address, so say here at which address others \
+             reach this node"
+        );
         return Err(bad(announce_key, message));
     }
     Ok(())

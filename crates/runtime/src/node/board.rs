@@ -1,0 +1,271 @@
+//! What an operator sees of a node: metrics, status, and the alarm when own loops do not come back.
+//!
+//! The loop copies the machine's counts here twice a second; `GET /metrics` and `GET /status` on
+//! loopback show the last copy. Counts of a whole node, never of a client or a packet.
+
+use crate::http::{self, HttpLimits, Method, Request, Response, StatusCode};
+use crate::metrics::{NodeMetrics, render, set_counter};
+use crate::shutdown::Shutdown;
+use directory::Position;
+use mizzle_core::echo::LoopCount;
+use mizzle_core::hop::HopNode;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::registry::Registry;
+use serde_json::{Map, Value, json};
+use sphinx::PacketFormat;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+use wire::time::Instant;
+
+/// How often the loop copies its counts.
+pub const COPY_PERIOD: Duration = Duration::from_millis(500);
+/// Loops are judged by what became of them in so long a time.
+const ALARM_WINDOW: Duration = Duration::from_secs(30);
+/// With fewer answers in a window, nothing is said.
+const ALARM_LEAST: u64 = 10;
+/// A packet that leaves later than this after its time is late.
+const LATE: Duration = Duration::from_millis(1);
+
+/// Metrics and status of one node.
+pub struct Board {
+    role: &'static str,
+    node: String,
+    started: Instant,
+    metrics: NodeMetrics,
+    loops_lost: Counter,
+    sent: u64,
+    late: u64,
+    alarm: LoopAlarm,
+    status: watch::Sender<String>,
+}
+
+/// One copy of everything that is counted.
+pub struct Sample<'a, F: PacketFormat> {
+    /// The machine's common part.
+    pub hop: &'a HopNode<F>,
+    /// Its own loops.
+    pub loops: LoopCount,
+    /// Links that stand, and all of them.
+    pub links: (usize, usize),
+    /// Packets that wait for a thread.
+    pub unwrap_queued: usize,
+    /// The daemon's own lines of the status.
+    pub more: Map<String, Value>,
+}
+
+impl Board {
+    /// Registers its metrics; a daemon adds its own to the same registry.
+    pub fn new(
+        role: &'static str,
+        node: &wire::ids::NodeId,
+        registry: &mut Registry,
+        now: Instant,
+    ) -> Self {
+        let metrics = NodeMetrics::default();
+        metrics.register(registry);
+        let loops_lost = Counter::default();
+        let lost = "Own loops that did not come back in time";
+        registry.register("mizzle_loops_lost", lost, loops_lost.clone());
+        Self {
+            role,
+            node: directory::hex::encode(&node.0),
+            started: now,
+            metrics,
+            loops_lost,
+            sent: 0,
+            late: 0,
+            alarm: LoopAlarm::default(),
+            status: watch::Sender::new("{\"ready\":false}".into()),
+        }
+    }
+
+    /// For [`serve`].
+    pub fn status(&self) -> watch::Receiver<String> {
+        self.status.subscribe()
+    }
+
+    /// A packet was given to a link, so long after its time.
+    pub fn sent(&mut self, late: Duration) {
+        self.sent += 1;
+        self.late += u64::from(late > LATE);
+        self.metrics.lateness.observe(late);
+    }
+
+    /// Copies everything.
+    pub fn copy<F: PacketFormat>(&mut self, sample: Sample<'_, F>, now: Instant) {
+        let Sample {
+            hop,
+            loops,
+            links,
+            unwrap_queued,
+            more,
+        } = sample;
+        let counters = hop.counters();
+        set_counter(&self.metrics.packets_received, counters.received);
+        set_counter(&self.metrics.packets_sent, self.sent);
+        set_counter(&self.metrics.loops_sent, loops.sent);
+        set_counter(&self.metrics.loops_returned, loops.returned);
+        set_counter(&self.loops_lost, loops.lost);
+        self.metrics.set_discards(&counters.discards);
+        self.metrics.queue_depth.set(gauge(hop.queue_len()));
+        self.metrics.unwrap_depth.set(gauge(unwrap_queued));
+        self.metrics.links_up.set(gauge(links.0));
+        let epoch = hop.view.current(now).map(|d| d.epoch.0);
+        let shown = epoch.and_then(|e| i64::try_from(e).ok()).unwrap_or(-1);
+        self.metrics.epoch.set(shown);
+        self.alarm.judge(loops, now);
+        let position = hop.position(now);
+        let discarded: Map<String, Value> = counters
+            .discards
+            .iter()
+            .filter(|(_, count)| *count > 0)
+            .map(|(reason, count)| (reason.as_str().to_owned(), count.into()))
+            .collect();
+        let mut status = json!({
+            "role": self.role,
+            "node": self.node,
+            "ready": position.is_some() && links.1 > 0 && links.0 == links.1,
+            "uptime_s": (now - self.started).as_secs(),
+            "epoch": epoch,
+            "position": position.map(place),
+            "links_up": links.0,
+            "links": links.1,
+            "received": counters.received,
+            "sent": self.sent,
+            "late": self.late,
+            "discarded": discarded,
+            "queue": hop.queue_len(),
+            "unwrap_queue": unwrap_queued,
+            "loops_sent": loops.sent,
+            "loops_returned": loops.returned,
+            "loops_lost": loops.lost,
+            "loop_alarm": self.alarm.raised,
+        });
+        if let Some(object) = status.as_object_mut() {
+            object.extend(more);
+        }
+        self.status.send_replace(status.to_string());
+    }
+}
+
+fn gauge(n: usize) -> i64 {
+    i64::try_from(n).unwrap_or(i64::MAX)
+}
+
+fn place(position: Position) -> String {
+    match position {
+        Position::Mix { layer, .. } => format!("layer {}", layer + 1),
+        Position::Gateway { .. } => "gateway".to_owned(),
+    }
+}
+
+/// Serves `GET /metrics` and `GET /status` until `shutdown`.
+pub async fn serve(
+    listener: TcpListener,
+    registry: Arc<Registry>,
+    status: watch::Receiver<String>,
+    shutdown: Shutdown,
+) {
+    let limits = HttpLimits {
+        connections_max: 16,
+        body_max: 0,
+        ..HttpLimits::default()
+    };
+    let handler = move |request: Request| {
+        let (registry, status) = (registry.clone(), status.clone());
+        async move { answer(&request, &registry, &status) }
+    };
+    http::serve(listener, limits, shutdown, handler).await;
+}
+
+fn answer(request: &Request, registry: &Registry, status: &watch::Receiver<String>) -> Response {
+    match (request.method(), request.uri().path()) {
+        (&Method::GET, "/metrics") => http::respond(
+            StatusCode::OK,
+            "application/openmetrics-text; version=1.0.0; charset=utf-8",
+            render(registry),
+        ),
+        (&Method::GET, "/status") => {
+            let body = status.borrow().clone();
+            http::respond(StatusCode::OK, "application/json", body)
+        }
+        (_, "/metrics" | "/status") => http::text(StatusCode::METHOD_NOT_ALLOWED, "only GET\n"),
+        _ => http::text(
+            StatusCode::NOT_FOUND,
+            "only /metrics and /status are here\n",
+        ),
+    }
+}
+
+/// Watches the share of own loops that are lost.
+#[derive(Default)]
+struct LoopAlarm {
+    /// Where this window began, and the counts then.
+    window: Option<(Instant, LoopCount)>,
+    /// The first window is the start of the node, when neighbours may still be missing.
+    settled: bool,
+    raised: bool,
+}
+
+impl LoopAlarm {
+    fn judge(&mut self, loops: LoopCount, now: Instant) {
+        if loops.sent == 0 {
+            return;
+        }
+        let (began, before) = *self.window.get_or_insert((now, loops));
+        if now - began < ALARM_WINDOW {
+            return;
+        }
+        let lost = loops.lost - before.lost;
+        let of = lost + loops.returned - before.returned;
+        self.window = Some((now, loops));
+        if !std::mem::replace(&mut self.settled, true) || of < ALARM_LEAST {
+            return;
+        }
+        let bad = lost * 10 > of;
+        if bad {
+            tracing::warn!(
+                lost,
+                of,
+                "own loops do not come back: a neighbour is down or overloaded, or somebody drops \
+                 packets"
+            );
+        } else if self.raised {
+            tracing::info!("own loops come back again");
+        }
+        self.raised = bad;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_alarm_needs_a_tenth_lost_after_the_first_window() {
+        let mut alarm = LoopAlarm::default();
+        let mut loops = LoopCount {
+            sent: 1,
+            ..LoopCount::default()
+        };
+        let mut now = Instant::from_nanos(1);
+        alarm.judge(loops, now);
+        let mut window = |alarm: &mut LoopAlarm, returned: u64, lost: u64| {
+            loops.returned += returned;
+            loops.lost += lost;
+            now += ALARM_WINDOW;
+            alarm.judge(loops, now);
+            alarm.raised
+        };
+        assert!(!window(&mut alarm, 0, 100), "the first window is forgiven");
+        assert!(
+            !window(&mut alarm, 90, 10),
+            "a tenth is not more than a tenth"
+        );
+        assert!(window(&mut alarm, 89, 11));
+        assert!(window(&mut alarm, 0, 9), "too few to judge: as before");
+        assert!(!window(&mut alarm, 100, 0));
+    }
+}

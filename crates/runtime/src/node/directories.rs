@@ -1,0 +1,318 @@
+//! A node and the authorities: descriptors up, directories down.
+//!
+//! [`Publisher`] hands the node's newest descriptor to every authority until each has taken it.
+//! [`Follower`] fetches directories, checks them, keeps them over a restart and gives them to the
+//! loop in their order. Bytes on the way are [`crate::directory_client`]; whether a document is to be
+//! gone by is `crates/directory`'s to say.
+
+use crate::clock::Clock;
+use crate::data_dir::DataDir;
+use crate::directory_client::{DirectoryClient, DirectoryClientError};
+use crate::outbound::Backoff;
+use directory::{DOCUMENT_MAX, Directory, DirectoryRefused, Network, SignedDirectory};
+use mizzle_core::gateway::DirectoryDocument;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinSet;
+use wire::ids::Epoch;
+use wire::rng::{Purpose, TrafficRng};
+use wire::time::UnixTime;
+
+/// Between two questions while no directory is held.
+const FIRST_POLL: Duration = Duration::from_millis(250);
+/// After so many of them an authority is away for longer, and is asked less often.
+const FIRST_POLLS_MAX: u32 = 240;
+/// Failures of an upload before it is worth a person's look.
+const QUIET_FAILURES: u32 = 5;
+
+/// Uploads what the node says about itself.
+pub struct Publisher {
+    newest: watch::Sender<Option<Arc<[u8]>>>,
+}
+
+impl Publisher {
+    /// One task for each authority.
+    pub fn start(network: &Network, rng: &TrafficRng, tasks: &mut JoinSet<()>) -> Self {
+        let newest = watch::Sender::new(None);
+        for (authority, salt) in network.authorities().iter().zip(0x7000_0000..) {
+            let client = DirectoryClient::new(authority.address);
+            let backoff = Backoff::new(rng.clone());
+            tasks.spawn(upload_to(client, newest.subscribe(), backoff, salt));
+        }
+        Self { newest }
+    }
+
+    /// From now on this one; one that is still on its way is given up.
+    pub fn publish(&self, descriptor: &directory::SignedDescriptor) {
+        self.newest.send_replace(Some(descriptor.encode().into()));
+    }
+}
+
+async fn upload_to(
+    client: DirectoryClient,
+    mut newest: watch::Receiver<Option<Arc<[u8]>>>,
+    backoff: Backoff,
+    salt: u32,
+) {
+    let (mut failures, mut attempt) = (0u32, 0u32);
+    while newest.changed().await.is_ok() {
+        loop {
+            let Some(bytes) = newest.borrow_and_update().clone() else {
+                break;
+            };
+            let Err(error) = client.upload(&bytes).await else {
+                tracing::debug!("an authority took our descriptor");
+                failures = 0;
+                break;
+            };
+            report(&error, failures);
+            let wait = backoff.wait(salt, failures, attempt);
+            failures = failures.saturating_add(1);
+            attempt = attempt.wrapping_add(1);
+            tokio::time::sleep(wait).await;
+        }
+    }
+}
+
+/// An authority that is not up yet is no news; one that says no, or stays away, is.
+fn report(error: &DirectoryClientError, failures: u32) {
+    match error {
+        DirectoryClientError::Refused { status, reason } => {
+            tracing::warn!(%status, reason, "an authority does not take our descriptor");
+        }
+        DirectoryClientError::Http(_) if failures == QUIET_FAILURES => {
+            tracing::warn!("an authority cannot be reached; our descriptor waits");
+        }
+        DirectoryClientError::Http(error) => tracing::debug!(%error, "upload failed"),
+    }
+}
+
+/// Fetches directories.
+pub struct Follower {
+    network: Arc<Network>,
+    dir: Arc<DataDir>,
+    clock: Clock,
+    rng: TrafficRng,
+    clients: Vec<DirectoryClient>,
+    held: BTreeMap<Epoch, Arc<Directory>>,
+    documents: mpsc::Sender<DirectoryDocument>,
+    asked: usize,
+    polls: u32,
+    /// The last complaint, so that each is logged once.
+    complaint: String,
+}
+
+/// What to do next.
+#[derive(PartialEq, Eq, Debug)]
+enum Step {
+    /// Ask for this epoch's directory.
+    Ask(Epoch),
+    /// Nothing is to be had before this moment.
+    Wait(UnixTime),
+}
+
+impl Follower {
+    /// Documents go to `documents`, each epoch once, verified.
+    pub fn new(
+        network: Arc<Network>,
+        dir: Arc<DataDir>,
+        clock: Clock,
+        rng: TrafficRng,
+        documents: mpsc::Sender<DirectoryDocument>,
+    ) -> Self {
+        let authorities = network.authorities();
+        let clients = authorities
+            .iter()
+            .map(|a| DirectoryClient::new(a.address))
+            .collect();
+        Self {
+            network,
+            dir,
+            clock,
+            rng,
+            clients,
+            held: BTreeMap::new(),
+            documents,
+            asked: 0,
+            polls: 0,
+            complaint: String::new(),
+        }
+    }
+
+    /// Runs until nobody takes documents any more.
+    pub async fn run(mut self) {
+        self.read_kept().await;
+        while !self.documents.is_closed() {
+            let unix = self.clock.unix();
+            let pause = match self.step(unix) {
+                Step::Ask(epoch) => {
+                    self.ask(epoch).await;
+                    self.poll_period()
+                }
+                Step::Wait(until) => until
+                    .saturating_since(unix)
+                    // A stepped wall clock is noticed within a minute.
+                    .clamp(Duration::from_millis(10), Duration::from_secs(60)),
+            };
+            tokio::time::sleep(pause).await;
+        }
+    }
+
+    /// The directory of this epoch if it is missing, and the next one from the middle on.
+    fn step(&self, unix: UnixTime) -> Step {
+        let schedule = self.network.schedule();
+        let epoch = schedule.epoch_at(unix);
+        if !self.held.contains_key(&epoch) {
+            return Step::Ask(epoch);
+        }
+        let draw = self.rng.tick(Purpose::DirectoryPoll, epoch.0).draw_open01();
+        let jitter = self.later_period().mul_f64(draw);
+        let middle = schedule
+            .start(epoch)
+            .saturating_add(schedule.length / 2 + jitter);
+        let next = epoch.next();
+        match (unix >= middle, self.held.contains_key(&next)) {
+            (false, _) => Step::Wait(middle),
+            (true, false) => Step::Ask(next),
+            (true, true) => Step::Wait(schedule.start(next)),
+        }
+    }
+
+    fn later_period(&self) -> Duration {
+        let twentieth = self.network.schedule().length / 20;
+        twentieth.clamp(Duration::from_millis(500), Duration::from_secs(60))
+    }
+
+    fn poll_period(&self) -> Duration {
+        if self.held.is_empty() && self.polls < FIRST_POLLS_MAX {
+            FIRST_POLL
+        } else {
+            self.later_period()
+        }
+    }
+
+    /// Asks one authority, each in its turn; for the newest one too while none is held.
+    async fn ask(&mut self, epoch: Epoch) {
+        self.polls = self.polls.saturating_add(1);
+        self.asked = (self.asked + 1) % self.clients.len().max(1);
+        let Some(client) = self.clients.get(self.asked).cloned() else {
+            return;
+        };
+        let questions = [Some(epoch), None];
+        let questions = if self.held.is_empty() {
+            &questions[..]
+        } else {
+            &questions[..1]
+        };
+        for question in questions {
+            match client.fetch(*question).await {
+                Ok(Some(bytes)) => return self.offer(&bytes, true).await,
+                Ok(None) => {}
+                Err(error @ DirectoryClientError::Refused { .. }) => {
+                    return self.complain(&error.to_string());
+                }
+                Err(DirectoryClientError::Http(error)) => {
+                    tracing::debug!(%error, "no directory from an authority");
+                    if self.polls == FIRST_POLLS_MAX {
+                        self.complain("no authority can be reached");
+                    }
+                    return;
+                }
+            }
+        }
+    }
+
+    /// What was kept over a restart, oldest first. What has expired is left alone.
+    async fn read_kept(&mut self) {
+        let mut kept = Vec::new();
+        for name in FILES {
+            match self.dir.read(name, DOCUMENT_MAX as u64) {
+                Ok(Some(bytes)) => kept.push(bytes),
+                Ok(None) => {}
+                Err(error) => self.complain(&error.to_string()),
+            }
+        }
+        let epoch_of = |bytes: &Vec<u8>| {
+            let signed = SignedDirectory::decode(bytes).ok()?;
+            signed.verify(&self.network).ok().map(|d| d.epoch)
+        };
+        kept.sort_by_cached_key(epoch_of);
+        for bytes in kept {
+            self.offer(&bytes, false).await;
+        }
+    }
+
+    async fn offer(&mut self, bytes: &[u8], fresh: bool) {
+        let unix = self.clock.unix();
+        let directory = match self.accept(bytes, unix) {
+            Ok(directory) => directory,
+            Err(DirectoryRefused::Expired) if !fresh => return,
+            Err(refused) => return self.complain(&refused.to_string()),
+        };
+        let epoch = directory.epoch;
+        if self.held.contains_key(&epoch) {
+            return;
+        }
+        tracing::info!(epoch = epoch.0, "a directory is here");
+        let oldest = self.network.schedule().epoch_at(unix).previous();
+        self.held.retain(|e, _| *e >= oldest);
+        self.held.insert(epoch, directory.clone());
+        if fresh {
+            self.keep(epoch, bytes.to_vec()).await;
+        }
+        let document = DirectoryDocument {
+            directory,
+            bytes: bytes.into(),
+        };
+        // A closed channel ends `run`.
+        let _ = self.documents.send(document).await;
+    }
+
+    fn accept(&self, bytes: &[u8], unix: UnixTime) -> Result<Arc<Directory>, DirectoryRefused> {
+        let signed = SignedDirectory::decode(bytes).map_err(DirectoryRefused::Malformed)?;
+        let directory = signed.verify(&self.network)?;
+        directory.check_not_expired(unix)?;
+        if directory.epoch > self.network.schedule().epoch_at(unix).next() {
+            return Err(DirectoryRefused::NotYetValid);
+        }
+        match self.held.last_key_value() {
+            None => {}
+            Some((newest, held)) if directory.epoch >= *newest => {
+                directory.check_successor_of(held)?;
+            }
+            // Started in the second half of an epoch: its successor may have come first.
+            Some((newest, held))
+                if directory.epoch.next() == *newest && held.previous != directory.hash() =>
+            {
+                return Err(DirectoryRefused::Conflicting(directory.epoch));
+            }
+            Some(_) => {}
+        }
+        Ok(directory)
+    }
+
+    /// Two files take turns, so that this epoch's and the next one's are both there.
+    async fn keep(&mut self, epoch: Epoch, bytes: Vec<u8>) {
+        let dir = self.dir.clone();
+        let name = FILES[usize::from(epoch.0 % 2 == 1)];
+        // Syncs the disk: not for an async worker.
+        let written = tokio::task::spawn_blocking(move || dir.write(name, &bytes)).await;
+        if let Ok(Err(error)) = written {
+            self.complain(&error.to_string());
+        }
+    }
+
+    fn complain(&mut self, text: &str) {
+        if self.complaint != text {
+            tracing::warn!("{text}");
+            self.complaint = text.to_owned();
+        }
+    }
+}
+
+const FILES: [&str; 2] = ["directory-even.bin", "directory-odd.bin"];
+
+#[cfg(test)]
+mod tests;
