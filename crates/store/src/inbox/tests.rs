@@ -232,3 +232,37 @@ fn neither_inbox_record_nor_cell_nor_key_stands_in_clear() {
         assert!(!contains(&bytes, master().expose()), "{name}");
     }
 }
+
+/// `docs/spec/store.md` §5. With this seed the bytes must be the same next year, or stores made
+/// today do not open then.
+#[test]
+fn frozen_files() {
+    let folder = tempfile::tempdir().unwrap();
+    let (mut store, _) = open(folder.path(), 9, UnixTime(0));
+    store
+        .apply(&StoreOp::PutInbox {
+            key: INBOX,
+            record: record(),
+        })
+        .unwrap();
+    store.apply(&put(1, 5_000)).unwrap();
+    store.commit().unwrap();
+    let hex = |b: &[u8]| -> String { b.iter().map(|b| format!("{b:02x}")).collect() };
+    let slots = std::fs::read(folder.path().join("slots")).unwrap();
+    let buckets = std::fs::read(folder.path().join("buckets")).unwrap();
+    let cell = sealed(&store, 1);
+    assert_eq!(hex(&buckets[..46]), FROZEN_BUCKETS_HEAD);
+    assert_eq!(hex(&buckets[512..576]), FROZEN_BUCKET);
+    assert_eq!(hex(&slots[4096..4096 + SLOT_LEN]), FROZEN_SLOT);
+    assert_eq!(hex(&cell.bytes[..44]), FROZEN_CELL_START);
+}
+
+const FROZEN_BUCKETS_HEAD: &str = "4d5a4255434b455400010000000000002710f2a76980dfc7a4924b326a129f5fd02effd42e666848446da6d8\
+    5e2d";
+const FROZEN_BUCKET: &str = "00000001f6ef6368c00f7d37e1097677f28ac295c7feb24723a04eccfb1a808fb2cd1d50d0b3ff262d805b77\
+    ab4384eee87ec52d9aa3d6adc32e00b8d3df67b0";
+const FROZEN_SLOT: &str = "000000010ee121ce904651c2d2f3a2656de10792e69fd4173e521bc0f305bbadc9947ce54549bf96b2c5a93f\
+    c3511c11993fa120b9a571470bd730deb55be594b6ac7a22a53ae3395ea43b05374c2d3743684ba3940a698f\
+    5261e2c5bc5b456ffc604441af7c05bbebcc503b0f72ca46350049a6c80da65a2e74af3bed4f1a70";
+const FROZEN_CELL_START: &str =
+    "20986a5d951da12601cc55d958f3b6da0437254baff35dd17680773bef6b0991538e48d15d591b7bc03d743f";
