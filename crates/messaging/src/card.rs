@@ -5,12 +5,12 @@
 //! base32 (RFC 4648 alphabet in lower case, no padding) over `body ‖ SHA-256(body) cut to 4`. A text
 //! that is all upper case, as a QR code likes it, is read too; mixed case is refused.
 
-use crate::identity::{ContactId, KemPublic};
+use crate::identity::{ContactId, Identity, KemPublic};
 use sha2::{Digest, Sha256};
 use std::fmt;
 use wire::codec::{DecodeError, Reader, Writer};
 use wire::ids::{InboxAddress, NetworkId};
-use wire::keys::{IdentityPublic, IdentitySecret, SIGNATURE_LEN};
+use wire::keys::{IdentityPublic, SIGNATURE_LEN};
 use wire::time::UnixTime;
 
 /// What every card's text begins with.
@@ -79,10 +79,10 @@ pub struct Card {
 }
 
 impl Card {
-    /// Signs a card. `name` was checked by [`valid_name`].
-    pub(crate) fn signed(
-        signing: &IdentitySecret,
-        kem: &KemPublic,
+    /// Signs a card. The caller checked `name` with [`valid_name`], and that the two gateways differ;
+    /// nobody can read a card of which this is not true.
+    pub fn signed(
+        owner: &Identity,
         network: NetworkId,
         invites: [InboxAddress; 2],
         expires: UnixTime,
@@ -90,14 +90,14 @@ impl Card {
     ) -> Self {
         let mut card = Self {
             network,
-            identity: signing.public(),
-            kem: kem.clone(),
+            identity: owner.public(),
+            kem: owner.kem_public().clone(),
             invites,
             expires,
             name,
             signature: [0; SIGNATURE_LEN],
         };
-        card.signature = signing.sign(SIGN_CARD, &card.signed_text());
+        card.signature = owner.signing.sign(SIGN_CARD, &card.signed_text());
         card
     }
 
@@ -287,34 +287,4 @@ fn base32_decode(digits: &[u8]) -> Option<Vec<u8>> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn base32_is_that_of_rfc_4648() {
-        let cases = [
-            ("", ""),
-            ("f", "my"),
-            ("fo", "mzxq"),
-            ("foo", "mzxw6"),
-            ("foob", "mzxw6yq"),
-            ("fooba", "mzxw6ytb"),
-            ("foobar", "mzxw6ytboi"),
-        ];
-        for (plain, digits) in cases {
-            let mut out = String::new();
-            base32_append(&mut out, plain.as_bytes());
-            assert_eq!(out, digits);
-            assert_eq!(base32_decode(digits.as_bytes()).unwrap(), plain.as_bytes());
-        }
-        for bad in ["m", "mz2", "mzxw6y", "mz", "m1", "my======"] {
-            assert_eq!(base32_decode(bad.as_bytes()), None, "{bad}");
-        }
-    }
-
-    #[test]
-    fn names_are_short_and_plain() {
-        assert!(valid_name("Ada") && valid_name("Zoë 🌧"));
-        assert!(!valid_name("") && !valid_name("a\nb") && !valid_name(&"x".repeat(33)));
-    }
-}
+mod tests;

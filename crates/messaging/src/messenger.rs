@@ -57,9 +57,6 @@ pub struct MessengerConfig {
     pub attempt_timeout: Duration,
     /// An inbox that is no longer wanted is still read for so long.
     pub close_grace: Duration,
-    /// After a message came, the pair's other inbox stays closed for so long; then it is opened
-    /// again, so that a writer who cannot use the first (any more) finds us.
-    pub agree_for: Duration,
 }
 
 impl MessengerConfig {
@@ -75,7 +72,6 @@ impl MessengerConfig {
             retry_max: Duration::from_secs(300),
             attempt_timeout: Duration::from_secs(180),
             close_grace: Duration::from_secs(600),
-            agree_for: Duration::from_secs(86_400),
         }
     }
 

@@ -234,7 +234,7 @@ fn plain_len(count: usize) -> usize {
 }
 
 fn encapsulate(kem: &KemPublic, info: &[u8], rng: &mut KeyRng) -> (Vec<u8>, Sealer) {
-    let (enc, context) = setup_sender_with_rng(&OpModeS::Base, &kem.key, info, rng)
+    let (enc, context): (_, Sealer) = setup_sender_with_rng(&OpModeS::Base, &*kem.key, info, rng)
         .expect("encapsulation to a checked X-Wing key does not fail");
     (enc.to_bytes().to_vec(), context)
 }

@@ -1,9 +1,9 @@
 //! Which inboxes we read: computed from invites, pairs, period and directory, then compared with
 //! what is open. Not here: the derivation ([`crate::pair`]).
 //!
-//! - Wanted: both inboxes of every invite; for every secret of every contact those of this period,
-//!   and of the next in the last quarter. Of the two of one period only one, while a message came
-//!   there within `agree_for`.
+//! - Wanted: both inboxes of every invite; for every secret of every contact both of this period,
+//!   and of the next in the last quarter. The writer settles on one of the two; the reader keeps the
+//!   other, because only the writer knows when the first becomes its own entry gateway.
 //! - Of past periods: kept until their cells are surely gone, or for one more period and at least
 //!   `close_grace` of reading.
 //! - Everything else is read for `close_grace` and closed, also when its gateway became our entry or
@@ -47,8 +47,6 @@ pub(super) struct Inbox {
     refusals: u32,
     /// When to close it, once it is not wanted any more.
     close_at: Option<Instant>,
-    /// When somebody last wrote there who may.
-    heard: Option<UnixTime>,
 }
 
 impl Inbox {
@@ -70,7 +68,6 @@ impl Inbox {
             open_at: Some(Instant::ZERO),
             refusals: 0,
             close_at: None,
-            heard: None,
         }
     }
 }
@@ -102,14 +99,6 @@ impl Messenger {
         self.advance(now, unix);
     }
 
-    /// Somebody who may has written to this inbox.
-    pub(super) fn heard(&mut self, inbox: &InboxId, unix: UnixTime) {
-        if let Some(inbox) = self.inboxes.get_mut(inbox) {
-            self.stale |= inbox.heard.is_none();
-            inbox.heard = Some(unix);
-        }
-    }
-
     /// Opens, prolongs and closes what is due.
     pub(super) fn tend_inboxes(&mut self, now: Instant, unix: UnixTime) {
         let Some(view) = &self.view else {
@@ -123,16 +112,6 @@ impl Messenger {
             self.stale = true;
             for contact in self.contacts.values_mut() {
                 contact.forget_candidates();
-            }
-        }
-        let agree_for = self.config.agree_for;
-        for inbox in self.inboxes.values_mut() {
-            if inbox
-                .heard
-                .is_some_and(|h| h.saturating_add(agree_for) <= unix)
-            {
-                inbox.heard = None;
-                self.stale = true;
             }
         }
         if std::mem::take(&mut self.stale) {
@@ -231,31 +210,17 @@ impl Messenger {
             for (contact, state) in &self.contacts {
                 for pair in &state.pairs {
                     let ranking = pair.secret.ranking(&own, period, directory);
-                    let address = |gateway| pair.secret.address(&own, period, gateway);
-                    let usable = ranking.iter().filter(|g| view.usable(g));
-                    let mut all = usable.map(|g| address(*g));
-                    let heard = |a: &InboxAddress| {
-                        let inbox = self.inboxes.get(&a.inbox);
-                        inbox.is_some_and(|i| i.heard.is_some())
-                    };
-                    let chosen = match all.find(heard) {
-                        Some(agreed) => vec![agreed],
-                        None => reader_choice(&ranking, &view.entry, directory)
-                            .into_iter()
-                            .map(address)
-                            .collect(),
-                    };
                     let purpose = Purpose::Pair {
                         contact: *contact,
                         rank: pair.secret.rank(),
                         period,
                     };
                     let until = end.saturating_add(cell_ttl);
-                    wanted.extend(
-                        chosen
-                            .iter()
-                            .map(|a| (a.inbox, Inbox::new(a, purpose, until))),
-                    );
+                    for gateway in reader_choice(&ranking, &view.entry, directory) {
+                        let address = pair.secret.address(&own, period, gateway);
+                        let inbox = Inbox::new(&address, purpose, until);
+                        wanted.insert(address.inbox, inbox);
+                    }
                 }
             }
         }
@@ -293,10 +258,6 @@ impl Messenger {
             next.offer(self.clock.instant_at(inbox.until), "inbox end");
             if let Some(at) = inbox.close_at {
                 next.offer(at, "close inbox");
-            }
-            if let Some(heard) = inbox.heard {
-                let lapse = heard.saturating_add(self.config.agree_for);
-                next.offer(self.clock.instant_at(lapse), "reopen inbox");
             }
         }
         for invite in self.invites.values() {

@@ -50,7 +50,7 @@ impl Messenger {
             }
             self.recent.push_back((inbox, cell_id));
             let handled = match self.inboxes.get(&inbox).map(|i| i.purpose) {
-                Some(purpose) => self.take_cell(inbox, purpose, cell_id, cell, unix),
+                Some(purpose) => self.take_cell(inbox, purpose, cell_id, cell),
                 None => Err(IgnoreReason::UnknownInbox),
             };
             if let Err(reason) = handled {
@@ -69,7 +69,6 @@ impl Messenger {
         purpose: Purpose,
         cell_id: CellId,
         cell: &Cell,
-        unix: UnixTime,
     ) -> Result<(), IgnoreReason> {
         let waits = |w: &WaitingCell| (w.inbox, w.cell_id) == (inbox, cell_id);
         if self.waiting.values().any(waits) {
@@ -78,8 +77,8 @@ impl Messenger {
         let tag = suite1::tag_of(cell).map_err(reason)?;
         let wants = |w: &WaitingCell| w.opening.as_ref().and_then(Opening::wants) == Some(tag);
         let begun = self.waiting.iter().find(|(_, w)| wants(w));
-        if let Some((arrival, _)) = begun.map(|(a, w)| (*a, w.inbox)) {
-            return self.continue_message(arrival, cell, unix);
+        if let Some(arrival) = begun.map(|(arrival, _)| *arrival) {
+            return self.continue_message(arrival, cell);
         }
         let mut opening = match Opening::first(&self.config.network, &self.identity, cell) {
             Ok(opening) => opening,
@@ -96,15 +95,10 @@ impl Messenger {
             let _ = opening.add(&waiting.cell);
         }
         let message = opening.finish().map_err(reason)?;
-        self.take_message(inbox, purpose, message, unix)
+        self.take_message(purpose, message)
     }
 
-    fn continue_message(
-        &mut self,
-        arrival: u64,
-        cell: &Cell,
-        unix: UnixTime,
-    ) -> Result<(), IgnoreReason> {
+    fn continue_message(&mut self, arrival: u64, cell: &Cell) -> Result<(), IgnoreReason> {
         let Some(first) = self.waiting.get_mut(&arrival) else {
             return Err(IgnoreReason::Unreadable);
         };
@@ -122,7 +116,7 @@ impl Messenger {
         let message = message.map_err(reason)?;
         let purpose = self.inboxes.get(&first_inbox).map(|i| i.purpose);
         let purpose = purpose.ok_or(IgnoreReason::UnknownInbox)?;
-        self.take_message(first_inbox, purpose, message, unix)
+        self.take_message(purpose, message)
     }
 
     fn wait(
@@ -166,13 +160,7 @@ impl Messenger {
         }
     }
 
-    fn take_message(
-        &mut self,
-        inbox: InboxId,
-        purpose: Purpose,
-        message: Message,
-        unix: UnixTime,
-    ) -> Result<(), IgnoreReason> {
+    fn take_message(&mut self, purpose: Purpose, message: Message) -> Result<(), IgnoreReason> {
         let inner = Inner::decode(&message.inner).map_err(|_| IgnoreReason::Malformed)?;
         match (inner, purpose) {
             (Inner::Hello { card, kem, name }, Purpose::Invite(digest)) => {
@@ -186,7 +174,7 @@ impl Messenger {
                 if from.is_none_or(|c| c.identity != message.sender) {
                     return Err(IgnoreReason::WrongSender);
                 }
-                self.sign_of_life(&contact, &rank, &inbox, unix);
+                self.sign_of_life(&contact, &rank);
                 match inner {
                     Inner::Text { id, composed, body } => {
                         self.take_text(&contact, id, composed, body)
@@ -245,8 +233,7 @@ impl Messenger {
     }
 
     /// The contact wrote to an inbox derived from the secret of `rank`, so they have it.
-    fn sign_of_life(&mut self, id: &ContactId, rank: &[u8; 32], inbox: &InboxId, unix: UnixTime) {
-        self.heard(inbox, unix);
+    fn sign_of_life(&mut self, id: &ContactId, rank: &[u8; 32]) {
         let Some(contact) = self.contacts.get_mut(id) else {
             return;
         };

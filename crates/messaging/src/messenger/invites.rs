@@ -52,8 +52,7 @@ impl Messenger {
         };
         let addresses = [fresh(first), fresh(second)];
         let card = Card::signed(
-            &self.identity.signing,
-            self.identity.kem_public(),
+            &self.identity,
             self.config.network,
             addresses.clone(),
             expires,
@@ -140,6 +139,7 @@ impl Messenger {
         contact.kem = card.kem.clone();
         contact.card = card.digest();
         contact.lost = false;
+        contact.path = Path::default();
         contact.add_pair(secret, false);
         contact.hello = Some(Hello {
             invites: card.invites.clone(),

@@ -208,6 +208,7 @@ impl Messenger {
             After::Stored(_) => {
                 if hello.parcels.iter().all(Parcel::is_stored) {
                     contact.hello = None;
+                    contact.path.restart();
                 }
                 self.write_contact(id);
             }

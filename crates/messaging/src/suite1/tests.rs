@@ -197,3 +197,103 @@ fn first_and_later_cells_look_alike() {
         .count();
     assert!((8..=56).contains(&ones), "{ones}");
 }
+
+const VECTORS: &str = include_str!("../../tests/vectors/suite1.txt");
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|b| format!("{b:02x}")).collect()
+}
+
+fn unhex(text: &str) -> Vec<u8> {
+    let byte = |i: usize| u8::from_str_radix(&text[i..i + 2], 16).unwrap();
+    (0..text.len()).step_by(2).map(byte).collect()
+}
+
+fn value(key: &str) -> &'static str {
+    let mut lines = VECTORS.lines().filter_map(|l| l.split_once(" = "));
+    let found = lines.find(|(k, _)| *k == key);
+    found.map(|(_, value)| value).unwrap()
+}
+
+/// Everything needed is in the file: keys, cells, and what comes out.
+#[test]
+fn frozen_openings() {
+    let network = NetworkId(unhex(value("network")).try_into().unwrap());
+    let bob = Identity::from_bytes(&unhex(value("recipient")).try_into().unwrap());
+    let alice = Identity::from_bytes(&unhex(value("sender")).try_into().unwrap());
+    let mut seen = 0;
+    for line in VECTORS.lines().filter_map(|l| l.strip_prefix("cells ")) {
+        let (expected, cells) = line.split_once(" = ").unwrap();
+        let cells: Vec<Cell> = cells
+            .split(',')
+            .map(|c| Box::new(unhex(c).try_into().unwrap()))
+            .collect();
+        let open = || {
+            let mut opening = Opening::first(&network, &bob, &cells[0])?;
+            cells[1..].iter().try_for_each(|c| opening.add(c))?;
+            opening.finish()
+        };
+        match open() {
+            Ok(message) => {
+                let got = format!("{},{}", hex(&message.inner), hex(&message.export[..]));
+                assert_eq!(got, expected);
+                assert_eq!(message.sender, alice.public());
+            }
+            Err(error) => assert_eq!(format!("{error:?}"), expected),
+        }
+        seen += 1;
+    }
+    assert_eq!(seen, 11);
+}
+
+/// Prints `tests/vectors/suite1.txt`; run when the format changes on purpose.
+#[test]
+#[ignore = "prints vectors"]
+fn print_vectors() {
+    println!();
+    let mut two = two();
+    println!("network = {}", hex(&two.network.0));
+    println!("sender = {}", hex(&two.alice.to_bytes()[..]));
+    println!("recipient = {}", hex(&two.bob.to_bytes()[..]));
+    let print = |expected: &str, cells: &[Cell]| {
+        let cells: Vec<String> = cells.iter().map(|c| hex(&c[..])).collect();
+        println!("cells {expected} = {}", cells.join(","));
+    };
+    let (short, long) = (two.seal(b"\x02 a short message"), two.seal(&[0x5a; 1300]));
+    for (inner, sealed) in [
+        (&b"\x02 a short message"[..], &short),
+        (&[0x5a; 1300], &long),
+    ] {
+        let expected = format!("{},{}", hex(inner), hex(&sealed.export[..]));
+        print(&expected, &sealed.cells);
+    }
+    print("Malformed", &long.cells[..1]);
+    print("Unreadable", &long.cells[1..]);
+    let changed = |index: usize| {
+        let mut cell = short.cells[0].clone();
+        cell[index] ^= 0x80;
+        cell
+    };
+    print("UnknownSuite", &[changed(0)]);
+    print("Unreadable", &[changed(1)]);
+    print("Unreadable", &[changed(1136)]);
+    print("Unreadable", &[changed(CELL_LEN - 1)]);
+    let honest = Identity::from_bytes(&two.alice.to_bytes());
+    let plain = |count: u8, padding: u8, text: &[u8]| {
+        let mut w = Writer::default();
+        w.u8(count).u16(2).put(&honest.public().to_bytes());
+        w.put(&honest.signing.sign(SIGN_MESSAGE, text)).put(b"hi");
+        w.u8(padding);
+        w.into_vec()
+    };
+    let cell = forge(&mut two, |_, to| {
+        plain(1, 0, &signed_text(to, &[0; 32], 1, b"hi"))
+    });
+    print("BadSignature", &[cell]);
+    for (count, padding) in [(3, 0), (1, 1)] {
+        let cell = forge(&mut two, |b, to| {
+            plain(count, padding, &signed_text(to, b, 1, b"hi"))
+        });
+        print("Malformed", &[cell]);
+    }
+}
