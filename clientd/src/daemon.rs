@@ -1,0 +1,349 @@
+//! Puts the client together: opens everything, starts the tasks, waits for the end.
+//!
+//! ```text
+//!   gateway ◀──TLS── uplink ◀── eventloop ◀──▶ api ◀──HTTP── applications
+//!   gateway ──TLS──▶ link  ───▶     │
+//!                      └▶ directories ┘        storage (a thread)
+//! ```
+
+use crate::api::{self, Api};
+use crate::commands::COMMANDS_MAX;
+use crate::config::Config;
+use crate::directories::{Directories, Offered};
+use crate::entry::{self, Entry};
+use crate::eventloop::{DirectoryNews, EventLoop, Inputs, State};
+use crate::history::{EventReader, History};
+use crate::link::{Dialler, Outlets};
+use crate::storage::{SharedStore, Storage};
+use crate::token::{Announcement, Token};
+use crate::uplink::{self, Uplink};
+use crate::vault;
+use directory::{Directory, Network};
+use messaging::{Messenger, MessengerConfig};
+use mizzle_core::client::{Client, ClientConfig, ClientSeeds};
+use runtime::clock::Clock;
+use runtime::data_dir::DataDir;
+use runtime::entropy::Entropy;
+use runtime::http;
+use runtime::link::ClientTls;
+use runtime::metrics::{self, NodeMetrics};
+use runtime::node::NodeError;
+use runtime::node::foundation::read_network;
+use runtime::shutdown::Shutdown;
+use runtime::timer::PreciseTimer;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use store::StoreError;
+use tokio::sync::{Notify, mpsc, watch};
+use tokio::task::JoinHandle;
+use wire::frame::DirectoryPart;
+use wire::ids::{NodeId, SessionAddress};
+use wire::rng::TrafficRng;
+
+/// Frames and pieces between tasks. The gateway's constant rate fills no more in a second.
+const QUEUE: usize = 64;
+
+/// A running client.
+pub(crate) struct Daemon {
+    #[cfg_attr(not(test), expect(dead_code, reason = "tests ask where it listens"))]
+    pub(crate) address: SocketAddr,
+    eventloop: JoinHandle<Result<(), StoreError>>,
+    server: JoinHandle<()>,
+    shutdown: Shutdown,
+    _announcement: Announcement,
+    _dir: DataDir,
+}
+
+impl Daemon {
+    /// Opens everything, then starts to talk.
+    pub(crate) async fn start(config: &Config, shutdown: Shutdown) -> Result<Self, NodeError> {
+        let network = Arc::new(read_network(&config.network)?);
+        let dir = DataDir::open(&config.data_dir)?;
+        // The port before all else: a second start must change nothing.
+        let listener = http::bind(config.api).await?;
+        let address = listener.local_addr()?;
+        let parts = Parts::open(config, &dir, network)?;
+        let metrics = NodeMetrics::default();
+        serve_metrics(config, &metrics, &shutdown).await?;
+        let token = Token::new(&*Entropy::os().seed()?);
+        let announcement = Announcement::write(&dir, address, &token)?;
+        let (commands, asked) = mpsc::channel(COMMANDS_MAX);
+        let (eventloop, events) = parts.start(config, metrics, asked, shutdown.clone())?;
+        let api = Api {
+            commands,
+            events,
+            token,
+            port: address.port(),
+            shutdown: shutdown.clone(),
+        };
+        let server = tokio::spawn(api::serve(listener, config.limits.connections_max, api));
+        tracing::info!(%address, "the API listens");
+        Ok(Self {
+            address,
+            eventloop,
+            server,
+            shutdown,
+            _announcement: announcement,
+            _dir: dir,
+        })
+    }
+
+    /// Until the shutdown; everything that was accepted is durable then.
+    pub(crate) async fn wait(self) -> Result<(), NodeError> {
+        let result = self.eventloop.await;
+        self.shutdown.trigger();
+        let _ = self.server.await;
+        match result {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(error)) => Err(NodeError::Ended(error.to_string())),
+            Err(error) => Err(NodeError::Ended(format!("the event loop ended: {error}"))),
+        }
+    }
+}
+
+/// What is opened before anything runs.
+struct Parts {
+    clock: Clock,
+    network: Arc<Network>,
+    entry: Entry,
+    directories: Directories,
+    store: SharedStore,
+    history: History,
+    messenger: Messenger,
+}
+
+impl Parts {
+    fn open(config: &Config, dir: &DataDir, network: Arc<Network>) -> Result<Self, NodeError> {
+        let clock = Clock::start();
+        let directories = Directories::open(dir, network.clone())?;
+        let entry = entry::choose(config, dir, &network, &directories.usable(clock.unix()))?;
+        let mut store = vault::open_store(dir)?;
+        let messenger = vault::open_messenger(&mut store, messenger_config(config, &network))?;
+        let history = History::restore(&store, config.limits.events_max)
+            .map_err(|error| NodeError::Ended(error.to_string()))?;
+        Ok(Self {
+            clock,
+            network,
+            entry,
+            directories,
+            store: SharedStore::new(store),
+            history,
+            messenger,
+        })
+    }
+
+    /// Starts every task but the API's.
+    fn start(
+        self,
+        config: &Config,
+        metrics: NodeMetrics,
+        commands: mpsc::Receiver<crate::commands::Command>,
+        shutdown: Shutdown,
+    ) -> Result<(JoinHandle<Result<(), StoreError>>, EventReader), NodeError> {
+        let Self {
+            clock,
+            network,
+            entry,
+            directories,
+            store,
+            history,
+            messenger,
+        } = self;
+        let seeds = seeds(config)?;
+        let (session, traffic) = (seeds.session.clone(), seeds.traffic.clone());
+        let anchor = clock.anchor();
+        let mut client = Client::new(client_config(config, &network), entry.id, anchor, seeds);
+        for directory in directories.usable(anchor.unix) {
+            client.handle_directory(directory, anchor, anchor.instant);
+        }
+        let (span, durable) = watch::channel(history.span());
+        let (storage, committed) = Storage::start(store.clone())?;
+        let timer = PreciseTimer::new(clock)?;
+        let links = start_link(config, &network, &entry, session, traffic);
+        let (frames, due) = mpsc::channel(uplink::QUEUE_MAX);
+        let uplink = Uplink {
+            clock,
+            timer,
+            frames: due,
+            links: links.writers,
+            broken: links.broken,
+            metrics: metrics.clone(),
+        };
+        tokio::spawn(uplink.run());
+        let (news, directory_news) = mpsc::channel(QUEUE);
+        let pinned = config.entry_address.is_some();
+        let follow = Follow {
+            entry: entry.id,
+            addresses: links.addresses,
+            pinned,
+            news,
+        };
+        tokio::spawn(follow.run(directories, links.parts, clock));
+        let eventloop = EventLoop {
+            clock,
+            client,
+            messenger,
+            history,
+            storage,
+            uplink: frames,
+            span,
+            metrics,
+            name: config.name.clone(),
+            outbox_max: config.limits.outbox_max,
+            state: State::default(),
+        };
+        let inputs = Inputs {
+            link: links.events,
+            directories: directory_news,
+            commands,
+            committed,
+            shutdown,
+        };
+        let running = tokio::spawn(eventloop.run(inputs));
+        Ok((running, EventReader::new(store, durable)))
+    }
+}
+
+/// The link's other ends.
+struct Links {
+    events: mpsc::Receiver<crate::link::LinkEvent>,
+    parts: mpsc::Receiver<DirectoryPart>,
+    writers: mpsc::Receiver<Option<runtime::link::FrameWriter>>,
+    broken: Arc<Notify>,
+    addresses: watch::Sender<Vec<SocketAddr>>,
+}
+
+fn start_link(
+    config: &Config,
+    network: &Network,
+    entry: &Entry,
+    session: SessionAddress,
+    traffic: TrafficRng,
+) -> Links {
+    let pinned = config.entry_address.map(|address| vec![address]);
+    let (addresses, dialled) = watch::channel(pinned.unwrap_or_else(|| entry.addresses.clone()));
+    let (event_sender, events) = mpsc::channel(QUEUE);
+    let (part_sender, parts) = mpsc::channel(QUEUE);
+    let (writer_sender, writers) = mpsc::channel(2);
+    let broken = Arc::new(Notify::new());
+    let dialler = Dialler {
+        tls: ClientTls::new(),
+        network: *network.id(),
+        identity: entry.identity,
+        addresses: dialled,
+        session,
+        traffic,
+    };
+    let outlets = Outlets {
+        events: event_sender,
+        parts: part_sender,
+        uplink: writer_sender,
+        broken: broken.clone(),
+    };
+    tokio::spawn(dialler.run(outlets));
+    Links {
+        events,
+        parts,
+        writers,
+        broken,
+        addresses,
+    }
+}
+
+/// Takes pieces of directories beside the loop.
+struct Follow {
+    entry: NodeId,
+    addresses: watch::Sender<Vec<SocketAddr>>,
+    /// The configuration says where to dial, whatever directories say.
+    pinned: bool,
+    news: mpsc::Sender<DirectoryNews>,
+}
+
+impl Follow {
+    async fn run(
+        self,
+        mut directories: Directories,
+        mut parts: mpsc::Receiver<DirectoryPart>,
+        clock: Clock,
+    ) {
+        while let Some(part) = parts.recv().await {
+            let unix = clock.unix();
+            let work = tokio::task::spawn_blocking(move || {
+                let offered = directories.handle_part(part, unix);
+                (directories, offered)
+            });
+            let Ok((back, offered)) = work.await else {
+                tracing::error!("verifying a directory panicked; no more directories are taken");
+                return;
+            };
+            directories = back;
+            let news = match offered {
+                Offered::Nothing => continue,
+                Offered::New(directory) => Ok(self.taken(directory)),
+                Offered::Refused(why) => {
+                    tracing::warn!(%why, "a directory from the entry gateway is refused");
+                    Err(why)
+                }
+            };
+            if self.news.send(news).await.is_err() {
+                return;
+            }
+        }
+    }
+
+    fn taken(&self, directory: Arc<Directory>) -> Arc<Directory> {
+        tracing::info!(epoch = %directory.epoch, "a new directory");
+        if let Some((_, addresses)) = entry::addresses_in(&directory, &self.entry)
+            && !self.pinned
+        {
+            self.addresses.send_replace(addresses);
+        }
+        directory
+    }
+}
+
+fn client_config(config: &Config, network: &Network) -> ClientConfig {
+    ClientConfig {
+        outbox_max: config.limits.outbox_max,
+        // A contact has up to two inboxes in each of up to three periods; cards have two.
+        inboxes_max: config.limits.contacts_max * 6 + 64,
+        ..ClientConfig::new(network.schedule())
+    }
+}
+
+fn messenger_config(config: &Config, network: &Network) -> MessengerConfig {
+    MessengerConfig {
+        contacts_max: config.limits.contacts_max,
+        ..MessengerConfig::new(*network.id())
+    }
+}
+
+/// Keys are always random: a fixed seed would name two messages alike after a restart.
+fn seeds(config: &Config) -> Result<ClientSeeds, NodeError> {
+    let fixed = config.test_seed.as_ref().and_then(|seed| seed.value());
+    let mut random = Entropy::os();
+    Ok(ClientSeeds {
+        traffic: Entropy::from_option(fixed).traffic_rng()?,
+        keys: random.key_rng()?,
+        session: SessionAddress::from_random(*random.seed()?),
+    })
+}
+
+async fn serve_metrics(
+    config: &Config,
+    node: &NodeMetrics,
+    shutdown: &Shutdown,
+) -> Result<(), NodeError> {
+    let Some(address) = config.metrics else {
+        return Ok(());
+    };
+    let listener = http::bind(address).await?;
+    let mut registry = prometheus_client::registry::Registry::default();
+    node.register(&mut registry);
+    tokio::spawn(metrics::serve(
+        listener,
+        Arc::new(registry),
+        shutdown.clone(),
+    ));
+    Ok(())
+}

@@ -1,0 +1,408 @@
+//! One loop owns both machines: [`Messenger`] decides who says what to whom, [`Client`] when packets
+//! leave and what they carry. The loop brings time, the disk and the network to them.
+//!
+//! ```text
+//!   1 inputs      link · directories · applications · time · the disk's word
+//!   2 Client's events         → Messenger
+//!   3 Messenger's events      → one batch: rows, and what applications will be told
+//!   4 Messenger's orders, answers to applications: held until their batch is durable
+//!   5 durable batches         → Client, applications, event stream
+//!   6 Client's frames         → uplink, which waits for their moments
+//! ```
+//!
+//! Nothing here waits for the disk: batches are handed to [`Storage`], and the loop goes on. When a
+//! frame leaves was decided a constant lead before its moment; how long a turn of this loop takes
+//! shows nowhere, as long as it is shorter than the lead.
+
+mod answers;
+mod orders;
+
+use crate::api::problem::Problem;
+use crate::api::types::ApiEvent;
+use crate::commands::{Ask, Command, Reply, state_text};
+use crate::history::{History, Span};
+use crate::link::LinkEvent;
+use crate::storage::{Committed, PENDING_MAX, Storage};
+use crate::uplink::Due;
+use directory::Directory;
+use messaging::{Event, Messenger, Order};
+use mizzle_core::client::{Client, ClientEvent};
+use orders::Orders;
+use runtime::clock::Clock;
+use runtime::metrics::{NodeMetrics, set_counter};
+use runtime::shutdown::Shutdown;
+use sphinx::Sphinx;
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+use store::{StoreError, Write};
+use tokio::sync::{mpsc, oneshot, watch};
+use wire::ids::DirectoryHash;
+use wire::time::Instant;
+
+/// How often counts are copied to the metrics.
+const METRICS_EVERY: Duration = Duration::from_secs(1);
+/// With no deadline at all (before the first directory) the loop looks up so often.
+const IDLE: Duration = Duration::from_secs(1);
+
+/// What [`crate::directories`] tells.
+pub(crate) type DirectoryNews = Result<Arc<Directory>, String>;
+
+/// Everything that wakes the loop but time.
+pub(crate) struct Inputs {
+    pub(crate) link: mpsc::Receiver<LinkEvent>,
+    pub(crate) directories: mpsc::Receiver<DirectoryNews>,
+    pub(crate) commands: mpsc::Receiver<Command>,
+    pub(crate) committed: mpsc::Receiver<Committed>,
+    pub(crate) shutdown: Shutdown,
+}
+
+/// Everything the loop needs.
+pub(crate) struct EventLoop {
+    pub(crate) clock: Clock,
+    pub(crate) client: Client<Sphinx>,
+    pub(crate) messenger: Messenger,
+    pub(crate) history: History,
+    pub(crate) storage: Storage,
+    pub(crate) uplink: mpsc::Sender<Due>,
+    pub(crate) span: watch::Sender<Span>,
+    pub(crate) metrics: NodeMetrics,
+    /// What we call ourselves where nobody says otherwise.
+    pub(crate) name: String,
+    pub(crate) outbox_max: usize,
+    pub(crate) state: State,
+}
+
+/// What the loop itself remembers.
+#[derive(Default)]
+pub(crate) struct State {
+    pending: VecDeque<Batch>,
+    orders: Orders,
+    /// Answers that belong to the next batch.
+    answers: Vec<(oneshot::Sender<Reply>, Reply)>,
+    connected: bool,
+    connections: u64,
+    /// Of the directory that the Messenger goes by.
+    directory: Option<DirectoryHash>,
+    directory_problem: Option<String>,
+    split_view: bool,
+    metrics_at: Option<Instant>,
+}
+
+/// What waits until its rows are durable.
+struct Batch {
+    orders: Vec<Order>,
+    answers: Vec<(oneshot::Sender<Reply>, Reply)>,
+    span: Span,
+}
+
+impl EventLoop {
+    /// Until `shutdown`, or until the disk fails. All that was decided is durable at the end.
+    pub(crate) async fn run(mut self, mut inputs: Inputs) -> Result<(), StoreError> {
+        let mut result = self.settle();
+        while result.is_ok() {
+            let deadline = self.clock.instant_to_tokio(self.deadline());
+            let room = self.state.pending.len() < PENDING_MAX;
+            tokio::select! {
+                biased;
+                () = inputs.shutdown.wait() => break,
+                Some(committed) = inputs.committed.recv() => result = self.on_committed(committed),
+                () = tokio::time::sleep_until(deadline) => self.on_time(),
+                Some(event) = inputs.link.recv() => self.on_link(event),
+                Some(news) = inputs.directories.recv() => self.on_directory(news),
+                Some(command) = inputs.commands.recv(), if room => self.on_command(command),
+            }
+            if result.is_ok() {
+                result = self.settle();
+            }
+        }
+        if let Err(error) = &result {
+            tracing::error!(%error, "the store failed; nothing more is acknowledged");
+        }
+        self.storage.close().await;
+        result
+    }
+
+    fn deadline(&self) -> Instant {
+        let now = self.clock.now();
+        let client = self.client.poll_timeout().map(|(at, _)| at);
+        // While the batches are full the Messenger waits for the disk and not for time.
+        let room = self.state.pending.len() < PENDING_MAX;
+        let messenger = self.messenger.poll_timeout().map(|(at, _)| at);
+        [client, messenger.filter(|_| room), Some(now + IDLE)]
+            .into_iter()
+            .flatten()
+            .min()
+            .unwrap_or(now + IDLE)
+    }
+
+    fn on_time(&mut self) {
+        let now = self.clock.now();
+        let due = |next: Option<(Instant, &'static str)>| next.is_some_and(|(at, _)| at <= now);
+        if due(self.client.poll_timeout()) {
+            self.client.handle_timeout(now);
+        }
+        if due(self.messenger.poll_timeout()) && self.state.pending.len() < PENDING_MAX {
+            self.messenger.handle_timeout(now, self.clock.unix());
+        }
+    }
+
+    fn on_link(&mut self, event: LinkEvent) {
+        let now = self.clock.now();
+        match event {
+            LinkEvent::Up => {
+                self.state.connected = true;
+                self.state.connections += 1;
+                self.metrics.links_up.set(1);
+                self.client.handle_connected(now);
+            }
+            LinkEvent::Down => {
+                self.state.connected = false;
+                self.metrics.links_up.set(0);
+                self.client.handle_disconnected(now);
+            }
+            LinkEvent::Packet(packet) => {
+                self.metrics.packets_received.inc();
+                self.client.handle_packet(&packet, now);
+            }
+        }
+    }
+
+    fn on_directory(&mut self, news: DirectoryNews) {
+        match news {
+            Ok(directory) => {
+                self.state.directory_problem = None;
+                let anchor = self.clock.anchor();
+                self.client
+                    .handle_directory(directory, anchor, anchor.instant);
+            }
+            Err(problem) => self.state.directory_problem = Some(problem),
+        }
+    }
+
+    fn on_command(&mut self, command: Command) {
+        let Command { ask, answer } = command;
+        let changes = matches!(
+            ask,
+            Ask::NewCard { .. } | Ask::NewContact { .. } | Ask::Send { .. }
+        );
+        let reply = self.answer(ask);
+        if changes {
+            self.state.answers.push((answer, reply));
+        } else {
+            // Whoever asked may have gone.
+            let _ = answer.send(reply);
+        }
+    }
+
+    fn on_committed(&mut self, committed: Committed) -> Result<(), StoreError> {
+        let count = match committed {
+            Ok(count) => count,
+            Err(error) => {
+                let waiting = self.state.pending.drain(..).flat_map(|b| b.answers);
+                for (answer, _) in waiting.chain(self.state.answers.drain(..)) {
+                    let _ = answer.send(Err(Problem::store_failed()));
+                }
+                return Err(error);
+            }
+        };
+        for _ in 0..count {
+            if let Some(batch) = self.state.pending.pop_front() {
+                self.release(batch);
+            }
+        }
+        Ok(())
+    }
+
+    /// Steps 2 to 6, after every input.
+    fn settle(&mut self) -> Result<(), StoreError> {
+        let now = self.clock.now();
+        while let Some(event) = self.client.poll_event() {
+            self.on_client_event(event, now);
+        }
+        self.follow_directory(now);
+        if self.state.pending.len() < PENDING_MAX {
+            self.make_batch()?;
+        }
+        self.state
+            .orders
+            .place(&mut self.client, self.outbox_max, now);
+        self.send_frames();
+        self.copy_metrics(now);
+        Ok(())
+    }
+
+    fn on_client_event(&mut self, event: ClientEvent, now: Instant) {
+        let unix = self.clock.unix();
+        match event {
+            ClientEvent::Mixing(_) | ClientEvent::Stored(_) | ClientEvent::Refused(_) => {
+                if let Some((handle, outcome)) = orders::deposit_outcome(&event) {
+                    self.messenger.handle_deposit(handle, outcome, now);
+                }
+            }
+            ClientEvent::Opened(inbox, ttl_secs) => {
+                let outcome = orders::opened(ttl_secs);
+                self.messenger.handle_inbox(inbox, outcome, now, unix);
+            }
+            ClientEvent::InboxRefused(inbox) => {
+                let outcome = messaging::InboxOutcome::Refused;
+                self.messenger.handle_inbox(inbox, outcome, now, unix);
+            }
+            ClientEvent::Cell(inbox, cell_id, cell) => {
+                self.messenger.handle_cell(inbox, cell_id, &cell, now, unix);
+            }
+            ClientEvent::SplitView { epoch, .. } => {
+                if !std::mem::replace(&mut self.state.split_view, true) {
+                    tracing::warn!(%epoch, "a gateway goes by another directory than we do");
+                }
+            }
+            ClientEvent::GatewayLossy(_) => {
+                tracing::warn!("too many replies of one gateway are missing; see `status`");
+            }
+        }
+    }
+
+    /// The Messenger goes by the directory that holds now, not by one that came ahead of its epoch.
+    fn follow_directory(&mut self, now: Instant) {
+        let Some(current) = self.client.view().current(now) else {
+            return;
+        };
+        if self.state.directory == Some(current.hash()) {
+            return;
+        }
+        let current = current.clone();
+        self.state.directory = Some(current.hash());
+        let epoch = i64::try_from(current.epoch.0).unwrap_or(i64::MAX);
+        self.metrics.epoch.set(epoch);
+        let (entry, unix) = (self.client.entry(), self.clock.unix());
+        self.messenger.handle_directory(current, entry, now, unix);
+    }
+
+    /// Everything the Messenger has decided since the last batch, in the order of its contract.
+    fn make_batch(&mut self) -> Result<(), StoreError> {
+        let (mut writes, mut told) = (Vec::new(), Vec::new());
+        while let Some(event) = self.messenger.poll_event() {
+            told.extend(self.take_event(event, &mut writes));
+        }
+        self.history.append(&told, &mut writes);
+        let orders: Vec<_> = std::iter::from_fn(|| self.messenger.poll_transmit()).collect();
+        let answers = std::mem::take(&mut self.state.answers);
+        let empty = writes.is_empty() && orders.is_empty() && answers.is_empty();
+        if empty {
+            return Ok(());
+        }
+        let span = self.history.span();
+        let batch = Batch {
+            orders,
+            answers,
+            span,
+        };
+        if writes.is_empty() && self.state.pending.is_empty() {
+            // Nothing to wait for.
+            self.release(batch);
+            return Ok(());
+        }
+        self.state.pending.push_back(batch);
+        self.storage.submit(writes)
+    }
+
+    /// What an application hears of an event; rows go into the batch.
+    fn take_event(&self, event: Event, writes: &mut Vec<Write>) -> Option<ApiEvent> {
+        match event {
+            Event::Write(record) => {
+                writes.push(Write {
+                    table: record.table as u8,
+                    key: record.key,
+                    value: record.value,
+                });
+                None
+            }
+            Event::ContactAdded {
+                contact,
+                name,
+                by_invite,
+                ..
+            } => Some(ApiEvent::ContactAdded {
+                contact: contact.to_string(),
+                name,
+                by_invite,
+            }),
+            Event::InviteUsed { contact, card } => Some(ApiEvent::InviteUsed {
+                contact: contact.to_string(),
+                card: directory::hex::encode(&card),
+            }),
+            Event::InviteExpired { card } => Some(ApiEvent::InviteExpired {
+                card: directory::hex::encode(&card),
+            }),
+            Event::MessageReceived {
+                contact,
+                message_id,
+                body,
+                composed,
+            } => Some(ApiEvent::MessageReceived {
+                contact: contact.to_string(),
+                name: self.name_of(&contact),
+                message_id: message_id.to_string(),
+                text: body,
+                composed_ms: composed.0,
+            }),
+            Event::MessageState { contact, id, state } => {
+                let (state, reason) = state_text(state);
+                Some(ApiEvent::MessageState {
+                    contact: contact.to_string(),
+                    id: id.as_str().to_owned(),
+                    state: state.to_owned(),
+                    reason,
+                })
+            }
+            Event::Ignored { reason } => {
+                tracing::debug!(?reason, "a cell was ignored");
+                None
+            }
+            _ => None,
+        }
+    }
+
+    /// Step 5.
+    fn release(&mut self, batch: Batch) {
+        self.state.orders.add(batch.orders, &mut self.client);
+        for (answer, reply) in batch.answers {
+            // Whoever asked may have gone; asking again gives the same answer.
+            let _ = answer.send(reply);
+        }
+        self.span
+            .send_if_modified(|span| std::mem::replace(span, batch.span) != batch.span);
+    }
+
+    /// Step 6.
+    fn send_frames(&mut self) {
+        while let Some(transmit) = self.client.poll_transmit() {
+            let due = Due {
+                at: transmit.at,
+                frame: transmit.frame.encode(),
+            };
+            if self.uplink.try_send(due).is_err() {
+                tracing::debug!("the uplink is stuck; a frame is dropped");
+            }
+        }
+    }
+
+    fn copy_metrics(&mut self, now: Instant) {
+        if self
+            .state
+            .metrics_at
+            .is_some_and(|at| now < at + METRICS_EVERY)
+        {
+            return;
+        }
+        self.state.metrics_at = Some(now);
+        let total = self.client.losses().total();
+        set_counter(&self.metrics.loops_sent, total.sent);
+        set_counter(&self.metrics.loops_returned, total.returned);
+        self.metrics.set_discards(&self.client.counters().discards);
+        let waiting = self.client.outbox_len().0;
+        self.metrics
+            .queue_depth
+            .set(i64::try_from(waiting).unwrap_or(i64::MAX));
+    }
+}

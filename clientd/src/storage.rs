@@ -1,0 +1,89 @@
+//! The client's store on a thread of its own, so that the disk never delays a tick.
+//!
+//! Batches become durable in the order they were given; those that wait while one is being written
+//! become durable together with one flush. What a batch holds is the loop's business.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
+use store::{ClientStore, StoreError, Write};
+use tokio::sync::mpsc;
+
+/// Most batches on their way to the disk; the loop hands in no more until some are durable.
+pub(crate) const PENDING_MAX: usize = 64;
+
+/// The store, for the thread that writes and for readers.
+#[derive(Clone)]
+pub(crate) struct SharedStore(Arc<Mutex<ClientStore>>);
+
+impl SharedStore {
+    pub(crate) fn new(store: ClientStore) -> Self {
+        Self(Arc::new(Mutex::new(store)))
+    }
+
+    /// Blocks while a batch is being written; never to be called on the loop.
+    pub(crate) fn lock(&self) -> MutexGuard<'_, ClientStore> {
+        // A panic while the store was held leaves it stopped or whole; it says which.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// So many batches, in order, are durable; or nothing after them ever will be.
+pub(crate) type Committed = Result<usize, StoreError>;
+
+/// The loop's end of the thread.
+pub(crate) struct Storage {
+    batches: mpsc::Sender<Vec<Write>>,
+    thread: JoinHandle<()>,
+}
+
+impl Storage {
+    /// Starts the thread. Outcomes come through the receiver.
+    pub(crate) fn start(store: SharedStore) -> std::io::Result<(Self, mpsc::Receiver<Committed>)> {
+        let (batches, incoming) = mpsc::channel(PENDING_MAX);
+        let (done, outcomes) = mpsc::channel(PENDING_MAX);
+        let thread = std::thread::Builder::new()
+            .name("store".into())
+            .spawn(move || write_all(&store, incoming, &done))?;
+        Ok((Self { batches, thread }, outcomes))
+    }
+
+    /// Hands in a batch. The caller keeps count and never has more than [`PENDING_MAX`] on their
+    /// way; an error means that the thread ended after a failure.
+    pub(crate) fn submit(&self, writes: Vec<Write>) -> Result<(), StoreError> {
+        self.batches
+            .try_send(writes)
+            .map_err(|_| StoreError::Stopped)
+    }
+
+    /// Waits until everything that was handed in is durable.
+    pub(crate) async fn close(self) {
+        drop(self.batches);
+        // A panic of the thread was printed by the panic hook; there is nothing left to save.
+        let _ = tokio::task::spawn_blocking(move || self.thread.join()).await;
+    }
+}
+
+fn write_all(
+    store: &SharedStore,
+    mut incoming: mpsc::Receiver<Vec<Write>>,
+    done: &mpsc::Sender<Committed>,
+) {
+    while let Some(mut writes) = incoming.blocking_recv() {
+        let mut count = 1;
+        while let Ok(more) = incoming.try_recv() {
+            writes.extend(more);
+            count += 1;
+        }
+        let result = if writes.is_empty() {
+            Ok(())
+        } else {
+            store.lock().commit(&writes)
+        };
+        let failed = result.is_err();
+        // At the end of the process nobody listens any more, and the batches still count.
+        let _ = done.blocking_send(result.map(|()| count));
+        if failed {
+            return;
+        }
+    }
+}

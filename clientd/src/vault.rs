@@ -1,0 +1,90 @@
+//! The client's own folder on the disk: its store with its key, and the Messenger in it.
+
+use crate::history::{TABLE_EVENTS, TABLE_SPAN};
+use messaging::{Event, Messenger, MessengerConfig, Record, RestoreError, Table};
+use runtime::data_dir::DataDir;
+use runtime::entropy::Entropy;
+use runtime::keyfile;
+use runtime::node::NodeError;
+use store::{ClientStore, Write};
+use wire::aead::SealKey;
+use zeroize::Zeroizing;
+
+/// Seals the store. Without it nothing in the folder can be read.
+const KEY_FILE: &str = "store.key";
+const STORE_FOLDER: &str = "store";
+
+const _: () = assert!((Table::Partial as u8) < TABLE_EVENTS && TABLE_EVENTS < TABLE_SPAN);
+
+/// Opens the store, or makes it.
+pub(crate) fn open_store(dir: &DataDir) -> Result<ClientStore, NodeError> {
+    let mut entropy = Entropy::os();
+    let seed = match keyfile::load(dir, KEY_FILE)? {
+        Some(seed) => seed,
+        None => {
+            let seed = entropy.seed()?;
+            keyfile::create(dir, KEY_FILE, &seed)?;
+            seed
+        }
+    };
+    let key = SealKey::from_bytes(*seed);
+    ClientStore::open(&dir.file(STORE_FOLDER), key, entropy.key_rng()?)
+        .map_err(|error| NodeError::Ended(format!("{}: {error}", dir.path().display())))
+}
+
+/// The Messenger that the store holds; a new one where it holds none.
+pub(crate) fn open_messenger(
+    store: &mut ClientStore,
+    config: MessengerConfig,
+) -> Result<Messenger, NodeError> {
+    let failed = |error: store::StoreError| NodeError::Ended(error.to_string());
+    let mut records = Vec::new();
+    for table in Table::ALL {
+        for (key, value) in store.scan(table as u8).map_err(failed)? {
+            let value = Some(value);
+            records.push(Record { table, key, value });
+        }
+    }
+    let keys = Entropy::os().key_rng()?;
+    if !records.is_empty() {
+        let restored = Messenger::restore(config, keys, records);
+        return restored.map_err(|error: RestoreError| {
+            NodeError::Ended(format!("the store cannot be used: {error}"))
+        });
+    }
+    let mut messenger = Messenger::new(config, keys);
+    let mut writes = Vec::new();
+    while let Some(event) = messenger.poll_event() {
+        if let Event::Write(record) = event {
+            writes.push(Write {
+                table: record.table as u8,
+                key: record.key,
+                value: record.value,
+            });
+        }
+    }
+    store.commit(&writes).map_err(failed)?;
+    Ok(messenger)
+}
+
+/// Rows of a Messenger's tables.
+pub(crate) fn provision(
+    dir: &DataDir,
+    rows: impl IntoIterator<Item = ((Table, Vec<u8>), Zeroizing<Vec<u8>>)>,
+) -> Result<(), NodeError> {
+    let mut store = open_store(dir)?;
+    let failed = |error: store::StoreError| NodeError::Ended(error.to_string());
+    for table in Table::ALL {
+        if !store.scan(table as u8).map_err(failed)?.is_empty() {
+            let text = "the folder holds a client already; choose another one";
+            return Err(NodeError::Ended(text.into()));
+        }
+    }
+    let write = |((table, key), value): ((Table, Vec<u8>), Zeroizing<Vec<u8>>)| Write {
+        table: table as u8,
+        key,
+        value: Some(value),
+    };
+    let writes: Vec<Write> = rows.into_iter().map(write).collect();
+    store.commit(&writes).map_err(failed)
+}
