@@ -1,1 +1,22 @@
-//! placeholder
+//! The whole network in virtual time. The machines are the shipped ones, [`mizzle_core`]'s `Mix`,
+//! `Gateway` and `Client` and [`directory`]'s `Authority`, held in fields named `sut`; only what is
+//! around them is made up here: clock, links, disks.
+//!
+//! Nothing of this crate is part of a daemon, least of all [`Transparent`].
+//!
+//! Reading order: [`scenario`] (what is asked) · [`engine`] (the event loop) · [`node`] (machines in
+//! their made-up surroundings) · [`network`] (links) · [`observer`] (what is seen, and what is true)
+//! · [`trace`] (a fingerprint of a run) · [`transparent`] (packets without cryptography).
+
+pub mod clock;
+pub mod engine;
+pub mod network;
+pub mod node;
+pub mod observer;
+pub mod scenario;
+pub mod trace;
+pub mod transparent;
+
+pub use engine::{Actor, Engine};
+pub use scenario::{Faults, Scenario};
+pub use transparent::Transparent;

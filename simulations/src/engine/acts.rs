@@ -1,0 +1,103 @@
+//! What people and faults do to a network.
+
+use super::build::start_gateway;
+use super::{Actor, Engine, Event};
+use crate::scenario::Secret;
+use mizzle_core::client::{Client, DepositOrder, OpenOrder};
+use mizzle_core::{Peer, Transmit};
+use sphinx::PacketFormat;
+use wire::frame::{Frame, boxed};
+use wire::geometry::{CELL_LEN, PACKET_LEN};
+use wire::ids::{CellId, InboxAddress, InboxId, WriteToken};
+use wire::keys::IdentitySecret;
+use wire::time::Instant;
+
+impl<F: PacketFormat> Engine<F> {
+    /// Does something to a client, as its owner would, and carries away what comes of it.
+    pub fn with_client<R>(
+        &mut self,
+        client: usize,
+        act: impl FnOnce(&mut Client<F>, Instant) -> R,
+    ) -> R {
+        let now = self.now();
+        let result = act(&mut self.clients[client].sut, now);
+        self.drive(Actor::Client(client));
+        result
+    }
+
+    /// A client opens a fresh inbox. The address may be given to others at once.
+    pub fn open(&mut self, client: usize, gateway: usize) -> InboxAddress {
+        self.next_thing += 1;
+        let thing = self.next_thing;
+        let derive = |what| self.scenario.derive(what, thing);
+        let token = WriteToken(derive(Secret::Token));
+        let address = InboxAddress {
+            gateway: self.gateways[gateway].identity.id(),
+            inbox: InboxId(derive(Secret::Inbox)),
+            token: token.clone(),
+        };
+        let order = OpenOrder {
+            gateway: address.gateway,
+            inbox: address.inbox,
+            reader: IdentitySecret::from_seed(&derive(Secret::Reader)),
+            token_hash: token.hash(),
+            ttl_secs: 86_400,
+        };
+        let taken = self.with_client(client, |sut, now| sut.handle_open(order, now));
+        assert!(taken, "a client has room for the inboxes of a scenario");
+        address
+    }
+
+    /// A client's owner has a cell for somebody. Gives the cell's name, and the deposit's.
+    pub fn deposit(&mut self, client: usize, to: &InboxAddress) -> (CellId, u64) {
+        self.next_thing += 1;
+        let handle = self.next_thing;
+        let [id @ .., _, _, _, _, _, _, _, _, _, _, _, _, _, _, _, _] =
+            self.scenario.derive(Secret::Cell, handle);
+        let order = DepositOrder {
+            handle,
+            address: to.clone(),
+            cell_id: CellId(id),
+            cell: Box::new([handle as u8; CELL_LEN]),
+        };
+        if self.scenario.faults.send_on_type {
+            let noise = Transmit {
+                to: Peer::Node(self.clients[client].sut.entry()),
+                at: self.now(),
+                frame: Frame::Packet(Default::default(), boxed(vec![0; PACKET_LEN])),
+            };
+            self.send(Actor::Client(client), noise);
+        }
+        let taken = self.with_client(client, |sut, now| sut.handle_deposit(order, now));
+        assert!(taken, "a client has room for the cells of a scenario");
+        (CellId(id), handle)
+    }
+
+    /// A gateway's process dies this moment. What its disk has done stays; the rest is gone.
+    pub fn kill(&mut self, gateway: usize) {
+        let (now, node) = (self.now(), &mut self.gateways[gateway]);
+        if let Some(sut) = node.sut.take() {
+            node.discarded_before += sut.hop().counters().discards.total();
+        }
+        for i in 0..self.clients.len() {
+            if self.clients[i].entry == gateway {
+                self.clients[i].sut.handle_disconnected(now);
+                self.queue
+                    .push(now + super::RECONNECT, Actor::Client(i), Event::Connect);
+            }
+        }
+    }
+
+    /// A dead gateway's process starts again, with fresh keys, from what its disk holds.
+    pub fn restart(&mut self, gateway: usize) {
+        let node = &mut self.gateways[gateway];
+        node.incarnation += 1;
+        start_gateway(&self.scenario, &self.clock, gateway, node);
+        let actor = Actor::Gateway(gateway);
+        let epoch = self.clock.schedule().epoch_at(self.clock.unix());
+        for epoch in [epoch, epoch.next()] {
+            self.fetch_directory(actor, epoch);
+        }
+        self.drive(actor);
+    }
+}

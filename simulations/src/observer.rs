@@ -1,0 +1,174 @@
+//! What somebody sees who watches every link ([`Crossing`]), and what is true ([`Echo`]).
+//!
+//! The truth is followed from outside the machines: a packet on its way is known again by the
+//! first bytes of its header, which no two packets share at any hop. So the machines need no hook,
+//! and the two packet formats are followed alike.
+
+use crate::engine::Actor;
+use sphinx::Unwrapped;
+use std::collections::BTreeMap;
+use std::time::Duration;
+use wire::frame::PacketBytes;
+use wire::geometry::{FRAME_LEN, TLS_OVERHEAD_LEN};
+use wire::ids::{EpochHint, NextHop};
+use wire::request::Envelope;
+use wire::time::Instant;
+
+/// Bytes of one frame on a link.
+pub const RECORD_LEN: usize = FRAME_LEN + TLS_OVERHEAD_LEN;
+
+/// A frame on a link: all that is seen of it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Crossing {
+    /// When it left.
+    pub at: Instant,
+    /// From whom.
+    pub from: Actor,
+    /// To whom.
+    pub to: Actor,
+    /// Bytes of its TLS record.
+    pub size: usize,
+}
+
+/// What one hop read off a packet.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct HopSeen {
+    /// Which hop. For the answering gateway, which is chosen by what is carried, compare the rest.
+    pub at: Actor,
+    /// How long the packet was to wait there.
+    pub delay: Duration,
+    /// Epoch of the key for the next hop; zero where there is none.
+    pub next_epoch: EpochHint,
+}
+
+/// One request and its reply.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Echo {
+    /// Who asked.
+    pub maker: Actor,
+    /// When the request left.
+    pub sent: Instant,
+    /// Every hop that unwrapped it, there and back, in order.
+    pub hops: Vec<HopSeen>,
+    /// Index in `hops` of the gateway that answered.
+    pub answered: Option<usize>,
+    /// When the reply was back.
+    pub returned: Option<Instant>,
+}
+
+/// Sees every link; knows every packet.
+#[derive(Default)]
+pub struct Observer {
+    crossings: Vec<Crossing>,
+    echoes: BTreeMap<u64, Echo>,
+    numbers: BTreeMap<[u8; 32], u64>,
+    next_number: u64,
+}
+
+impl Observer {
+    /// A frame leaves.
+    pub(crate) fn sent(&mut self, at: Instant, from: Actor, to: Actor) {
+        self.crossings.push(Crossing {
+            at,
+            from,
+            to,
+            size: RECORD_LEN,
+        });
+    }
+
+    /// The number of a packet that leaves: its echo's, or a new one's where nobody has passed it
+    /// on.
+    pub(crate) fn number(&mut self, packet: &PacketBytes, maker: Actor, sent: Instant) -> u64 {
+        if let Some(number) = self.numbers.remove(&mark(&packet[..])) {
+            return number;
+        }
+        self.next_number += 1;
+        let echo = Echo {
+            maker,
+            sent,
+            hops: Vec::new(),
+            answered: None,
+            returned: None,
+        };
+        self.echoes.insert(self.next_number, echo);
+        self.next_number
+    }
+
+    /// A node unwrapped a packet: remembers what it will look like when it leaves again.
+    pub(crate) fn unwrapped(&mut self, number: u64, at: Actor, what: &Unwrapped) {
+        let Some(echo) = self.echoes.get_mut(&number) else {
+            return;
+        };
+        match what {
+            Unwrapped::Forward {
+                next,
+                delay,
+                packet,
+                ..
+            } => {
+                let next_epoch = match next {
+                    NextHop::Node { epoch, .. } => *epoch,
+                    NextHop::Session(_) => EpochHint::default(),
+                };
+                echo.hops.push(HopSeen {
+                    at,
+                    delay: *delay,
+                    next_epoch,
+                });
+                self.numbers.insert(mark(&packet[..]), number);
+            }
+            Unwrapped::Request { plaintext, .. } => {
+                let envelope = plaintext.as_ref().and_then(|p| Envelope::decode(p).ok());
+                let Some(envelope) = envelope else { return };
+                echo.answered = Some(echo.hops.len());
+                echo.hops.push(HopSeen {
+                    at,
+                    delay: envelope.reply_delay,
+                    next_epoch: EpochHint::default(),
+                });
+                // A reply block begins with the header of the packet it makes.
+                self.numbers.insert(mark(&envelope.surb[..]), number);
+            }
+            Unwrapped::Reply { .. } => {}
+        }
+    }
+
+    /// A reply is back with whoever asked.
+    pub(crate) fn returned(&mut self, number: u64, at: Instant) {
+        if let Some(echo) = self.echoes.get_mut(&number) {
+            echo.returned.get_or_insert(at);
+        }
+    }
+
+    /// Every frame that left, in the order of leaving on each link.
+    pub fn crossings(&self) -> &[Crossing] {
+        &self.crossings
+    }
+
+    /// Times and sizes on one link in one direction: all that is seen there.
+    pub fn link(&self, from: Actor, to: Actor) -> Vec<(Instant, usize)> {
+        let here = |c: &&Crossing| c.from == from && c.to == to;
+        self.crossings
+            .iter()
+            .filter(here)
+            .map(|c| (c.at, c.size))
+            .collect()
+    }
+
+    /// Echoes of one maker, in the order of leaving.
+    pub fn echoes_of(&self, maker: Actor) -> impl Iterator<Item = &Echo> {
+        self.echoes.values().filter(move |e| e.maker == maker)
+    }
+
+    /// How many echoes were sent in all, and how many of them are back.
+    pub fn echo_counts(&self) -> (usize, usize) {
+        let back = self.echoes.values().filter(|e| e.returned.is_some());
+        (self.echoes.len(), back.count())
+    }
+}
+
+fn mark(packet: &[u8]) -> [u8; 32] {
+    let mut mark = [0; 32];
+    mark.copy_from_slice(&packet[..32]);
+    mark
+}
