@@ -54,26 +54,42 @@ pub fn acquaint(
     let mut parties = Vec::new();
     for person in people {
         let messenger = Messenger::new(MessengerConfig::new(network), entropy.key_rng()?);
-        let mut party = Party { messenger, rows: Rows::new(), inboxes: Vec::new() };
+        let mut party = Party {
+            messenger,
+            rows: Rows::new(),
+            inboxes: Vec::new(),
+        };
         let directory = directory.clone();
-        party.messenger.handle_directory(directory, person.entry, Instant::ZERO, unix);
+        party
+            .messenger
+            .handle_directory(directory, person.entry, Instant::ZERO, unix);
         parties.push(party);
     }
     for other in 1..people.len() {
         let day = Duration::from_secs(86_400);
-        let card = parties[0]
-            .messenger
-            .handle_create_card(&people[0].name, day, Instant::ZERO, unix)?;
+        let card =
+            parties[0]
+                .messenger
+                .handle_create_card(&people[0].name, day, Instant::ZERO, unix)?;
         settle(&mut parties, unix)?;
         let name = &people[other].name;
-        parties[other].messenger.handle_add_card(&card, name, Instant::ZERO, unix)?;
+        parties[other]
+            .messenger
+            .handle_add_card(&card, name, Instant::ZERO, unix)?;
         settle(&mut parties, unix)?;
     }
     for (party, person) in parties.iter().zip(people) {
-        let expected = if person.name == people[0].name { people.len() - 1 } else { 1 };
+        let expected = if person.name == people[0].name {
+            people.len() - 1
+        } else {
+            1
+        };
         let found = party.messenger.contacts().count();
         if found != expected {
-            bail!("{} has {found} contacts after the rehearsal, not {expected}", person.name);
+            bail!(
+                "{} has {found} contacts after the rehearsal, not {expected}",
+                person.name
+            );
         }
     }
     Ok(parties.into_iter().map(|party| party.rows).collect())
@@ -108,16 +124,27 @@ fn carry_out(parties: &mut [Party], who: usize, order: Order, unix: UnixTime) {
         Order::Open(own) => {
             parties[who].inboxes.push(own.inbox);
             let outcome = InboxOutcome::Opened { ttl: own.ttl };
-            parties[who].messenger.handle_inbox(own.inbox, outcome, now, unix);
+            parties[who]
+                .messenger
+                .handle_inbox(own.inbox, outcome, now, unix);
         }
         Order::Close { inbox, .. } => parties[who].inboxes.retain(|i| *i != inbox),
-        Order::Deposit { handle, address, cell_id, cell } => {
-            let reader = parties.iter().position(|p| p.inboxes.contains(&address.inbox));
+        Order::Deposit {
+            handle,
+            address,
+            cell_id,
+            cell,
+        } => {
+            let reader = parties
+                .iter()
+                .position(|p| p.inboxes.contains(&address.inbox));
             let outcome = match reader {
                 Some(_) => DepositOutcome::Stored,
                 None => DepositOutcome::Refused,
             };
-            parties[who].messenger.handle_deposit(handle, DepositOutcome::Mixing, now);
+            parties[who]
+                .messenger
+                .handle_deposit(handle, DepositOutcome::Mixing, now);
             parties[who].messenger.handle_deposit(handle, outcome, now);
             if let Some(reader) = reader {
                 let messenger = &mut parties[reader].messenger;
@@ -148,14 +175,26 @@ fn rehearsal_directory(
         role,
         family: Family([family; 16]),
         addresses: vec![address],
-        client_addresses: if role == Role::Gateway { vec![address] } else { Vec::new() },
-        sphinx_keys: vec![SphinxKey { epoch, format: FORMAT_SPHINX, key: SphinxPublic([9; 32]) }],
+        client_addresses: if role == Role::Gateway {
+            vec![address]
+        } else {
+            Vec::new()
+        },
+        sphinx_keys: vec![SphinxKey {
+            epoch,
+            format: FORMAT_SPHINX,
+            key: SphinxPublic([9; 32]),
+        }],
     };
     let mix = |n: u8| {
         let identity = wire::keys::IdentitySecret::from_seed(&[n; 32]).public();
         vec![node(identity, Role::Mix, n)]
     };
-    let gates = gateways.iter().zip(100..).map(|(id, n)| node(*id, Role::Gateway, n)).collect();
+    let gates = gateways
+        .iter()
+        .zip(100..)
+        .map(|(id, n)| node(*id, Role::Gateway, n))
+        .collect();
     let preamble = Preamble {
         network,
         epoch,

@@ -18,7 +18,10 @@ impl Api {
     pub fn new(client: &Planned) -> Result<Self> {
         let mut http = HttpClient::new(client.api.context("only clients have an API")?);
         http.timeout = Duration::from_secs(5);
-        Ok(Self { http, token_file: client.data().join("api.token") })
+        Ok(Self {
+            http,
+            token_file: client.data().join("api.token"),
+        })
     }
 
     /// `GET path`, as JSON.
@@ -45,7 +48,10 @@ impl Api {
     /// The event stream, from the first event kept.
     pub async fn events(&self) -> Result<Lines> {
         let bearer = self.bearer()?;
-        Ok(self.http.stream("/v1/events?after=0", &[("authorization", &bearer)]).await?)
+        Ok(self
+            .http
+            .stream("/v1/events?after=0", &[("authorization", &bearer)])
+            .await?)
     }
 
     fn bearer(&self) -> Result<String> {

@@ -79,7 +79,9 @@ pub struct CheckArgs {
 /// Accepts `250ms`, `30s`, `10m`, `2h`.
 fn parse_duration(text: &str) -> Result<Duration, String> {
     let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
-    let number: u64 = digits.parse().map_err(|_| format!("'{text}' does not begin with a number"))?;
+    let number: u64 = digits
+        .parse()
+        .map_err(|_| format!("'{text}' does not begin with a number"))?;
     let millis = match &text[digits.len()..] {
         "ms" => 1,
         "s" => 1_000,

@@ -43,7 +43,9 @@ pub fn relay(gateway: SocketAddr, csv: &Path) -> Result<SocketAddr> {
     time_ns();
     std::thread::spawn(move || {
         for client in listener.incoming().flatten() {
-            let Ok(upstream) = TcpStream::connect(gateway) else { continue };
+            let Ok(upstream) = TcpStream::connect(gateway) else {
+                continue;
+            };
             let _ = (client.set_nodelay(true), upstream.set_nodelay(true));
             let (Ok(client2), Ok(upstream2)) = (client.try_clone(), upstream.try_clone()) else {
                 continue;
@@ -133,7 +135,10 @@ mod tests {
         let expected = [RECORD_LEN, RECORD_LEN, 77, RECORD_LEN];
         assert_eq!(Records::default().feed(&stream), expected);
         let mut byte_by_byte = Records::default();
-        let lens: Vec<_> = stream.iter().flat_map(|b| byte_by_byte.feed(&[*b])).collect();
+        let lens: Vec<_> = stream
+            .iter()
+            .flat_map(|b| byte_by_byte.feed(&[*b]))
+            .collect();
         assert_eq!(lens, expected);
     }
 }

@@ -70,7 +70,9 @@ async fn exchange(
             if Instant::now() > deadline {
                 bail!("messages did not arrive within {} s", ARRIVE_MAX.as_secs());
             }
-            network.watch_until(Instant::now() + Duration::from_millis(20)).await?;
+            network
+                .watch_until(Instant::now() + Duration::from_millis(20))
+                .await?;
         }
         Ok(())
     }
@@ -85,7 +87,9 @@ struct Sends(Option<std::fs::File>);
 
 impl Sends {
     fn create(folder: Option<&std::path::Path>) -> Result<Self> {
-        let Some(folder) = folder else { return Ok(Self(None)) };
+        let Some(folder) = folder else {
+            return Ok(Self(None));
+        };
         let mut file = std::fs::File::create(folder.join("sends.csv"))?;
         writeln!(file, "time_ns,client")?;
         Ok(Self(Some(file)))
@@ -100,10 +104,7 @@ impl Sends {
 }
 
 /// One task for each of the two: everything that their event stream says goes into the ledger.
-fn listen(
-    network: &Network,
-    ledger: &Shared,
-) -> Result<Vec<tokio::task::JoinHandle<()>>> {
+fn listen(network: &Network, ledger: &Shared) -> Result<Vec<tokio::task::JoinHandle<()>>> {
     ["alice", "bob"]
         .into_iter()
         .map(|name| {
@@ -127,8 +128,12 @@ async fn follow(api: &Api, receiver: &str, ledger: &Shared) -> Result<()> {
         if let Some(text) = line.strip_prefix("id:") {
             id = text.trim().parse().unwrap_or(id);
         }
-        let Some(data) = line.strip_prefix("data:") else { continue };
-        let Ok(event) = serde_json::from_str::<Value>(data) else { continue };
+        let Some(data) = line.strip_prefix("data:") else {
+            continue;
+        };
+        let Ok(event) = serde_json::from_str::<Value>(data) else {
+            continue;
+        };
         if event["type"] == "message_received" && id > seen {
             seen = id;
             let text = event["text"].as_str().unwrap_or_default().to_owned();
@@ -143,18 +148,14 @@ async fn follow(api: &Api, receiver: &str, ledger: &Shared) -> Result<()> {
     Ok(())
 }
 
-async fn send(
-    network: &Network,
-    from: &str,
-    to: &str,
-    round: u32,
-    ledger: &Shared,
-) -> Result<()> {
+async fn send(network: &Network, from: &str, to: &str, round: u32, ledger: &Shared) -> Result<()> {
     let api = network.api(from)?;
     let contact = contact_id(&api, to).await?;
     let text = format!("message {round} from {from}");
     if let Ok(mut ledger) = ledger.lock() {
-        ledger.sent.insert((to.to_owned(), text.clone()), Instant::now());
+        ledger
+            .sent
+            .insert((to.to_owned(), text.clone()), Instant::now());
     }
     let path = format!("/v1/contacts/{contact}/messages/check-{round}");
     api.json(Method::PUT, &path, Some(json!({ "text": text })))
@@ -167,12 +168,19 @@ async fn send(
 pub async fn contact_id(api: &Api, name: &str) -> Result<String> {
     let list = api.get("/v1/contacts").await?;
     let contacts = list["contacts"].as_array().context("no list of contacts")?;
-    let found = contacts.iter().find(|c| c["name"] == name).and_then(|c| c["id"].as_str());
-    Ok(found.with_context(|| format!("{name} is no contact"))?.to_owned())
+    let found = contacts
+        .iter()
+        .find(|c| c["name"] == name)
+        .and_then(|c| c["id"].as_str());
+    Ok(found
+        .with_context(|| format!("{name} is no contact"))?
+        .to_owned())
 }
 
 fn all_came(ledger: &Shared) -> bool {
-    ledger.lock().is_ok_and(|l| l.sent.keys().all(|key| l.came.contains_key(key)))
+    ledger
+        .lock()
+        .is_ok_and(|l| l.sent.keys().all(|key| l.came.contains_key(key)))
 }
 
 #[expect(clippy::print_stdout, reason = "the report is this program's output")]
@@ -181,7 +189,9 @@ async fn report(network: &Network, ledger: &Shared) {
         report_messages(&ledger);
     }
     for client in network.plan.of(Role::Client) {
-        let Ok(api) = network.api(&client.name) else { continue };
+        let Ok(api) = network.api(&client.name) else {
+            continue;
+        };
         match api.get("/v1/status").await {
             Ok(status) => println!("{}: packets sent {}", client.name, status["packets_sent"]),
             Err(error) => println!("{}: no status: {error:#}", client.name),
@@ -192,7 +202,11 @@ async fn report(network: &Network, ledger: &Shared) {
     }
     for process in network.processes.iter() {
         let kib = process.peak_memory_kib().unwrap_or(0);
-        println!("{}: peak memory {:.1} MB", process.node.name, kib as f64 * 1024.0 / 1e6);
+        println!(
+            "{}: peak memory {:.1} MB",
+            process.node.name,
+            kib as f64 * 1024.0 / 1e6
+        );
     }
 }
 
@@ -200,13 +214,20 @@ async fn report(network: &Network, ledger: &Shared) {
 fn report_messages(ledger: &Ledger) {
     let mut latencies: Vec<Duration> = Vec::new();
     for ((to, text), sent) in &ledger.sent {
-        match ledger.came.get(&(to.clone(), text.clone())).map(Vec::as_slice) {
+        match ledger
+            .came
+            .get(&(to.clone(), text.clone()))
+            .map(Vec::as_slice)
+        {
             Some([once]) => latencies.push(*once),
             Some(many) => println!("DOUBLE: '{text}' came {} times to {to}", many.len()),
             None => println!("LOST: '{text}' to {to}, sent {:.1?} ago", sent.elapsed()),
         }
         if ledger.sent.len() <= 20
-            && let Some([once]) = ledger.came.get(&(to.clone(), text.clone())).map(Vec::as_slice)
+            && let Some([once]) = ledger
+                .came
+                .get(&(to.clone(), text.clone()))
+                .map(Vec::as_slice)
         {
             println!("'{text}' reached {to} after {:.2} s", once.as_secs_f64());
         }

@@ -31,7 +31,10 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         return role(args);
     }
     let args = Args::parse_from(args);
-    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+    let runtime = match tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+    {
         Ok(runtime) => runtime,
         Err(error) => return fail(&error.into()),
     };
@@ -53,7 +56,9 @@ fn role(args: Vec<OsString>) -> ExitCode {
         Some("gateway") => gateway::main(args),
         Some("clientd") => clientd::main(args),
         Some("topology") => topology::main(args),
-        Some(_) | None => fail(&anyhow::anyhow!("no such role; this verb is for localnet itself")),
+        Some(_) | None => fail(&anyhow::anyhow!(
+            "no such role; this verb is for localnet itself"
+        )),
     }
 }
 

@@ -41,8 +41,17 @@ impl Network {
         let plan = Plan::make(args)?;
         introduce(&plan, args.seed)?;
         let processes = Processes::start(&plan, program)?;
-        let mut network = Self { plan, processes, ready_after: Duration::ZERO, capture: args.capture.clone() };
-        let names: Vec<String> = network.plan.of(Role::Client).map(|c| c.name.clone()).collect();
+        let mut network = Self {
+            plan,
+            processes,
+            ready_after: Duration::ZERO,
+            capture: args.capture.clone(),
+        };
+        let names: Vec<String> = network
+            .plan
+            .of(Role::Client)
+            .map(|c| c.name.clone())
+            .collect();
         for name in names {
             network.wait_ready(&name, started + READY_MAX).await?;
         }
@@ -61,7 +70,10 @@ impl Network {
             }
             if Instant::now() > deadline {
                 let last = health.map_or_else(|e| format!("{e:#}"), |h| h.to_string());
-                bail!("{client} is not ready after {} s: {last}", READY_MAX.as_secs());
+                bail!(
+                    "{client} is not ready after {} s: {last}",
+                    READY_MAX.as_secs()
+                );
             }
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
@@ -92,7 +104,9 @@ impl Network {
             if !matches!(node.role, Role::Mix | Role::Gateway) {
                 continue;
             }
-            let Some(status) = status(node).await else { continue };
+            let Some(status) = status(node).await else {
+                continue;
+            };
             let counted = status["discards"].as_object().into_iter().flatten();
             let counted: Vec<String> = counted
                 .filter(|(_, n)| n.as_u64() != Some(0))
@@ -133,7 +147,10 @@ fn introduce(plan: &Plan, seed: Option<u64>) -> Result<()> {
         .map(|client| {
             let entry = plan.entry_of(client).and_then(|g| g.identity);
             let entry = NodeId::of(&entry.context("a client without an entry gateway")?);
-            Ok(Person { name: client.name.clone(), entry })
+            Ok(Person {
+                name: client.name.clone(),
+                entry,
+            })
         })
         .collect::<Result<Vec<_>>>()?;
     let mut entropy = Entropy::from_option(seed.map(|s| s ^ 0x6163_7175));
@@ -149,7 +166,10 @@ fn introduce(plan: &Plan, seed: Option<u64>) -> Result<()> {
 /// Runs a network until it is interrupted.
 #[expect(clippy::print_stdout, reason = "this is what the person looks at")]
 pub async fn run(args: &NetworkArgs) -> Result<()> {
-    println!("starting {} processes …", 3 * args.mixes_per_layer + args.gateways + args.clients + args.authorities);
+    println!(
+        "starting {} processes …",
+        3 * args.mixes_per_layer + args.gateways + args.clients + args.authorities
+    );
     let mut network = Network::start(args).await?;
     print_table(&network);
     let interrupt = tokio::signal::ctrl_c();
@@ -166,7 +186,9 @@ pub async fn run(args: &NetworkArgs) -> Result<()> {
                 std::io::stdout().flush()?;
             }
         }
-        network.watch_until(Instant::now() + Duration::from_secs(1)).await?;
+        network
+            .watch_until(Instant::now() + Duration::from_secs(1))
+            .await?;
     }
 }
 
@@ -184,9 +206,18 @@ fn print_table(network: &Network) {
             places.push(format!("token {}", node.data().join("api.token").display()));
         }
         let role = format!("{:?}", node.role).to_lowercase();
-        println!("{role:<11} {:<11} {:>8}  {}", node.name, process.id(), places.join("  "));
+        println!(
+            "{role:<11} {:<11} {:>8}  {}",
+            node.name,
+            process.id(),
+            places.join("  ")
+        );
     }
-    println!("ready after {:.1} s; state in {}", network.ready_after.as_secs_f64(), network.plan.folder.display());
+    println!(
+        "ready after {:.1} s; state in {}",
+        network.ready_after.as_secs_f64(),
+        network.plan.folder.display()
+    );
     print_first_steps(network);
 }
 
@@ -194,26 +225,42 @@ fn print_table(network: &Network) {
 fn print_first_steps(network: &Network) {
     let data = |name: &str| {
         let client = network.plan.nodes.iter().find(|n| n.name == name);
-        client.map(|c| c.data().display().to_string()).unwrap_or_default()
+        client
+            .map(|c| c.data().display().to_string())
+            .unwrap_or_default()
     };
     let (alice, bob) = (data("alice"), data("bob"));
     println!("\nA first message, in two other terminals:");
     println!("  cargo run --release -p clientd -- --data {bob} listen");
     println!("  cargo run --release -p clientd -- --data {alice} send bob \"hello\"");
-    let api = network.plan.nodes.iter().find(|n| n.name == "alice").and_then(|n| n.api);
+    let api = network
+        .plan
+        .nodes
+        .iter()
+        .find(|n| n.name == "alice")
+        .and_then(|n| n.api);
     let Some(api) = api else { return };
     println!("The same by curl (take bob's id from the first answer):");
     println!("  TOKEN=$(cat {alice}/api.token)");
     println!("  curl -H \"Authorization: Bearer $TOKEN\" http://{api}/v1/contacts");
-    println!("  curl -X PUT -H \"Authorization: Bearer $TOKEN\" -H 'Content-Type: application/json' \\");
+    println!(
+        "  curl -X PUT -H \"Authorization: Bearer $TOKEN\" -H 'Content-Type: application/json' \\"
+    );
     println!("       -d '{{\"text\":\"hello\"}}' http://{api}/v1/contacts/ID/messages/first");
     println!("\nCtrl-C ends the network.\n");
 }
 
 async fn status_line(network: &Network) -> String {
     let (mut received, mut discarded, mut queued) = (0, 0, 0);
-    for node in network.plan.nodes.iter().filter(|n| matches!(n.role, Role::Mix | Role::Gateway)) {
-        let Some(status) = status(node).await else { continue };
+    for node in network
+        .plan
+        .nodes
+        .iter()
+        .filter(|n| matches!(n.role, Role::Mix | Role::Gateway))
+    {
+        let Some(status) = status(node).await else {
+            continue;
+        };
         received += status["packets_received"].as_u64().unwrap_or(0);
         queued += status["delay_queue"].as_u64().unwrap_or(0);
         discarded += status["discards"]
@@ -225,7 +272,9 @@ async fn status_line(network: &Network) -> String {
     }
     let mut clients = Vec::new();
     for client in network.plan.of(Role::Client) {
-        let Ok(api) = network.api(&client.name) else { continue };
+        let Ok(api) = network.api(&client.name) else {
+            continue;
+        };
         if let Ok(status) = api.get("/v1/status").await {
             clients.push(format!("{} sent {}", client.name, status["packets_sent"]));
         }

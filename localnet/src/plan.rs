@@ -105,11 +105,20 @@ impl Plan {
             nodes.push(plan_node(role, name, &folder, &mut ports, &mut entropy)?);
         }
         let gateways = usize::from(args.gateways);
-        for (i, client) in nodes.iter_mut().filter(|n| n.role == Role::Client).enumerate() {
+        for (i, client) in nodes
+            .iter_mut()
+            .filter(|n| n.role == Role::Client)
+            .enumerate()
+        {
             client.entry = Some(i % gateways);
         }
         let network = make_network(args, &nodes, &mut entropy)?;
-        let plan = Self { folder, temporary, network, nodes };
+        let plan = Self {
+            folder,
+            temporary,
+            network,
+            nodes,
+        };
         plan.write_files(args)?;
         drop(ports);
         Ok(plan)
@@ -175,11 +184,29 @@ impl Plan {
         if args.plant_rate {
             writeln!(text, "payload_rate = 11.0\nloop_rate = 2.2")?;
         }
-        for peer in self.nodes.iter().filter(|n| matches!(n.role, Role::Mix | Role::Gateway)) {
-            let Some(identity) = peer.identity else { continue };
-            let role = if peer.role == Role::Mix { "mix" } else { "gateway" };
-            writeln!(text, "\n[[node]]\nidentity = \"{}\"", hex(&identity.to_bytes()))?;
-            writeln!(text, "role = \"{role}\"\noperator = \"operator of {}\"", peer.name)?;
+        for peer in self
+            .nodes
+            .iter()
+            .filter(|n| matches!(n.role, Role::Mix | Role::Gateway))
+        {
+            let Some(identity) = peer.identity else {
+                continue;
+            };
+            let role = if peer.role == Role::Mix {
+                "mix"
+            } else {
+                "gateway"
+            };
+            writeln!(
+                text,
+                "\n[[node]]\nidentity = \"{}\"",
+                hex(&identity.to_bytes())
+            )?;
+            writeln!(
+                text,
+                "role = \"{role}\"\noperator = \"operator of {}\"",
+                peer.name
+            )?;
         }
         Ok(())
     }
@@ -202,7 +229,9 @@ impl Plan {
         seed: Option<u64>,
     ) -> Result<()> {
         shared_config(text, node, seed)?;
-        let entry = self.entry_of(node).context("a client without an entry gateway")?;
+        let entry = self
+            .entry_of(node)
+            .context("a client without an entry gateway")?;
         let identity = entry.identity.context("a gateway without an identity")?;
         writeln!(text, "name = \"{}\"", node.name)?;
         writeln!(text, "entry = \"{}\"", hex(&NodeId::of(&identity).0))?;
@@ -211,13 +240,18 @@ impl Plan {
         }
         if let Some(captures) = &args.capture {
             std::fs::create_dir_all(captures)?;
-            let gateway = entry.client_listen.context("a gateway without a client listener")?;
+            let gateway = entry
+                .client_listen
+                .context("a gateway without a client listener")?;
             let csv = captures.join(format!("{}.csv", node.name));
             let relay = capture::relay(gateway, &csv)?;
             writeln!(text, "entry_address = \"{relay}\"")?;
         }
         // Each client from an address of its own, so that a gateway that kept one would show it.
-        let index = self.of(Role::Client).position(|c| c.name == node.name).unwrap_or(0);
+        let index = self
+            .of(Role::Client)
+            .position(|c| c.name == node.name)
+            .unwrap_or(0);
         if args.capture.is_none() {
             writeln!(text, "source_address = \"127.77.0.{}\"", index + 1)?;
         }
@@ -237,9 +271,8 @@ fn shared_config(text: &mut String, node: &Planned, seed: Option<u64>) -> Result
 }
 
 fn roster(args: &NetworkArgs) -> Vec<(Role, String)> {
-    let numbered = |role, n: u16, name: &'static str| {
-        (1..=n).map(move |i| (role, format!("{name}{i}")))
-    };
+    let numbered =
+        |role, n: u16, name: &'static str| (1..=n).map(move |i| (role, format!("{name}{i}")));
     let clients = CLIENT_NAMES.iter().take(usize::from(args.clients));
     numbered(Role::Authority, args.authorities, "authority")
         .chain(numbered(Role::Mix, 3 * args.mixes_per_layer, "mix"))
@@ -268,7 +301,11 @@ fn plan_node(
     let is_client = role == Role::Client;
     Ok(Planned {
         listen: if is_client { None } else { Some(ports.take()?) },
-        client_listen: if role == Role::Gateway { Some(ports.take()?) } else { None },
+        client_listen: if role == Role::Gateway {
+            Some(ports.take()?)
+        } else {
+            None
+        },
         api: if is_client { Some(ports.take()?) } else { None },
         metrics: if is_client { None } else { Some(ports.take()?) },
         entry: None,
@@ -285,20 +322,35 @@ fn make_network(args: &NetworkArgs, nodes: &[Planned], entropy: &mut Entropy) ->
     let authorities = of(Role::Authority)
         .map(|n| {
             let (identity, address) = (n.identity.context("identity")?, n.listen);
-            Ok(NetworkAuthority { identity, address: address.context("address")? })
+            Ok(NetworkAuthority {
+                identity,
+                address: address.context("address")?,
+            })
         })
         .collect::<Result<Vec<_>>>()?;
     let bootstrap = of(Role::Gateway)
         .map(|n| {
             let (identity, address) = (n.identity.context("identity")?, n.client_listen);
-            Ok(Bootstrap { identity, client_addresses: vec![address.context("address")?] })
+            Ok(Bootstrap {
+                identity,
+                client_addresses: vec![address.context("address")?],
+            })
         })
         .collect::<Result<Vec<_>>>()?;
     let id = NetworkId(*entropy.seed()?);
     // The genesis lies at this moment, so that the first epoch is a whole one.
-    let schedule = directory::EpochSchedule { genesis: now, length: args.epoch };
+    let schedule = directory::EpochSchedule {
+        genesis: now,
+        length: args.epoch,
+    };
     let threshold = directory::quorum(authorities.len());
-    Ok(Network::new(id, schedule, authorities, threshold, bootstrap)?)
+    Ok(Network::new(
+        id,
+        schedule,
+        authorities,
+        threshold,
+        bootstrap,
+    )?)
 }
 
 /// Ports that were free a moment ago, all held until the plan is made so that no two are equal.
@@ -326,7 +378,10 @@ fn make_folder(dir: Option<&Path>) -> Result<(PathBuf, bool)> {
     std::fs::create_dir_all(dir)
         .with_context(|| format!("cannot make the folder {}", dir.display()))?;
     if std::fs::read_dir(dir)?.next().is_some() {
-        bail!("the folder {} is not empty; name another one or remove it", dir.display());
+        bail!(
+            "the folder {} is not empty; name another one or remove it",
+            dir.display()
+        );
     }
     Ok((dir.canonicalize()?, false))
 }

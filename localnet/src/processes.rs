@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 pub struct Process {
     /// Who it is.
     pub node: Planned,
+    program: PathBuf,
     child: Child,
 }
 
@@ -28,7 +29,11 @@ impl Processes {
         for node in &plan.nodes {
             let child = spawn(program, node)?;
             let (node, program) = (node.clone(), program.to_owned());
-            processes.all.push(Process { node, program, child });
+            processes.all.push(Process {
+                node,
+                program,
+                child,
+            });
         }
         Ok(processes)
     }
@@ -49,7 +54,11 @@ impl Processes {
             if let Some(status) = process.child.try_wait()? {
                 let log = process.node.folder.join("log");
                 let tail = tail(&log);
-                bail!("{} ended ({status}); its log {}:\n{tail}", process.node.name, log.display());
+                bail!(
+                    "{} ended ({status}); its log {}:\n{tail}",
+                    process.node.name,
+                    log.display()
+                );
             }
         }
         Ok(())
@@ -70,7 +79,11 @@ impl Processes {
             }
         }
         self.all.clear();
-        if bad.is_empty() { Ok(()) } else { bail!("at the end: {}", bad.join("; ")) }
+        if bad.is_empty() {
+            Ok(())
+        } else {
+            bail!("at the end: {}", bad.join("; "))
+        }
     }
 }
 
@@ -105,7 +118,9 @@ impl Process {
     /// Peak resident memory in KiB, where the system tells (`VmHWM`).
     pub fn peak_memory_kib(&self) -> Option<u64> {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.id())).ok()?;
-        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+        let line = status
+            .lines()
+            .find_map(|line| line.strip_prefix("VmHWM:"))?;
         line.split_whitespace().next()?.parse().ok()
     }
 
@@ -153,7 +168,7 @@ fn spawn(program: &Path, node: &Planned) -> Result<Child> {
 }
 
 /// The last lines of a log, for an error message.
-fn tail(path: &std::path::Path) -> String {
+fn tail(path: &Path) -> String {
     let text = std::fs::read_to_string(path).unwrap_or_default();
     let lines: Vec<&str> = text.lines().collect();
     lines[lines.len().saturating_sub(8)..].join("\n")

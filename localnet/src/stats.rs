@@ -75,7 +75,11 @@ mod tests {
     fn exponential(seed: u8, n: u64, rate: f64) -> Vec<f64> {
         let rng = TrafficRng::from_seed([seed; 32]);
         let mean = Duration::from_secs_f64(1.0 / rate);
-        let draw = |k| rng.tick(Purpose::Simulation, k).draw_exponential(mean).as_secs_f64();
+        let draw = |k| {
+            rng.tick(Purpose::Simulation, k)
+                .draw_exponential(mean)
+                .as_secs_f64()
+        };
         (0..n).map(draw).collect()
     }
 

@@ -31,7 +31,9 @@ fn gateways_and_logs_keep_nothing_that_identifies() {
             let contact = contact_id(&api, to).await.unwrap();
             canaries.push(Canary::new("contact id", &unhex(&contact)));
             let path = format!("/v1/contacts/{contact}/messages/canary");
-            api.json(Method::PUT, &path, Some(json!({ "text": TEXT }))).await.unwrap();
+            api.json(Method::PUT, &path, Some(json!({ "text": TEXT })))
+                .await
+                .unwrap();
             let token = std::fs::read(folder.join(from).join("data/api.token")).unwrap();
             canaries.push(Canary::new("token", token.trim_ascii()));
         }
@@ -50,7 +52,10 @@ fn secrets(folder: &Path) -> Vec<Canary> {
         let data = folder.join(client).join("data");
         for entry in std::fs::read_dir(&data).unwrap().flatten() {
             if entry.file_name().to_string_lossy().ends_with(".key") {
-                all.push(Canary::new("client key", &std::fs::read(entry.path()).unwrap()));
+                all.push(Canary::new(
+                    "client key",
+                    &std::fs::read(entry.path()).unwrap(),
+                ));
             }
         }
     }
@@ -66,20 +71,29 @@ struct Canary {
 impl Canary {
     fn new(what: &'static str, bytes: &[u8]) -> Self {
         let hex: String = bytes.iter().map(|b| format!("{b:02x}")).collect();
-        let mut forms = vec![bytes.to_vec(), hex.clone().into_bytes(), hex.to_uppercase().into()];
+        let mut forms = vec![
+            bytes.to_vec(),
+            hex.clone().into_bytes(),
+            hex.to_uppercase().into(),
+        ];
         // Base64 has three forms by where in a longer text the bytes stand; its inner part is kept.
         forms.extend((0..3).map(|shift| base64_inner(bytes, shift)));
         Self { what, forms }
     }
 
     fn raw_only(what: &'static str, bytes: &[u8]) -> Self {
-        Self { what, forms: vec![bytes.to_vec()] }
+        Self {
+            what,
+            forms: vec![bytes.to_vec()],
+        }
     }
 }
 
 fn base64_inner(bytes: &[u8], shift: usize) -> Vec<u8> {
     const TABLE: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    let padded: Vec<u8> = std::iter::repeat_n(0, shift).chain(bytes.iter().copied()).collect();
+    let padded: Vec<u8> = std::iter::repeat_n(0, shift)
+        .chain(bytes.iter().copied())
+        .collect();
     let mut out = Vec::new();
     for chunk in padded.chunks_exact(3) {
         let n = u32::from(chunk[0]) << 16 | u32::from(chunk[1]) << 8 | u32::from(chunk[2]);
@@ -106,13 +120,17 @@ fn search(folder: &Path, canaries: &[Canary]) {
         let is_log = file.ends_with("log");
         for canary in canaries {
             for form in &canary.forms {
-                let found = (form.len() > 4 || is_log)
-                    && bytes.windows(form.len()).any(|w| w == &form[..]);
+                let found =
+                    (form.len() > 4 || is_log) && bytes.windows(form.len()).any(|w| w == &form[..]);
                 assert!(!found, "a {} stands in {}", canary.what, file.display());
             }
         }
     }
-    println!("{} files searched for {} canaries", files.len(), canaries.len());
+    println!(
+        "{} files searched for {} canaries",
+        files.len(),
+        canaries.len()
+    );
 }
 
 fn collect(folder: &Path, files: &mut Vec<PathBuf>) {
@@ -126,5 +144,7 @@ fn collect(folder: &Path, files: &mut Vec<PathBuf>) {
 }
 
 fn unhex(text: &str) -> Vec<u8> {
-    (0..text.len() / 2).map(|i| u8::from_str_radix(&text[2 * i..2 * i + 2], 16).unwrap()).collect()
+    (0..text.len() / 2)
+        .map(|i| u8::from_str_radix(&text[2 * i..2 * i + 2], 16).unwrap())
+        .collect()
 }

@@ -29,7 +29,11 @@ fn times(folder: &Path, client: &str, direction: &str) -> Vec<f64> {
                 panic!("a broken row: {line}")
             };
             let bytes: usize = bytes.parse().unwrap();
-            assert_eq!(bytes, FRAME_LEN + TLS_OVERHEAD_LEN, "a record of another size: {line}");
+            assert_eq!(
+                bytes,
+                FRAME_LEN + TLS_OVERHEAD_LEN,
+                "a record of another size: {line}"
+            );
             (dir == direction).then(|| time.parse::<f64>().unwrap() / 1e9)
         })
         // The first record of a link is its Hello, which comes with the connection.
@@ -44,7 +48,14 @@ fn gaps(times: &[f64]) -> Vec<f64> {
 fn start(folder: &Path, extra: &[&str]) -> Child {
     let seconds = SECONDS.to_string();
     Command::new(env!("CARGO_BIN_EXE_localnet"))
-        .args(["check", "--clients", "6", "--seconds", &seconds, "--capture"])
+        .args([
+            "check",
+            "--clients",
+            "6",
+            "--seconds",
+            &seconds,
+            "--capture",
+        ])
         .arg(folder)
         .args(extra)
         .spawn()
@@ -65,7 +76,10 @@ fn waits_after_send(folder: &Path, client: &str) -> Vec<f64> {
 
 fn sends(text: &str, client: &str) -> Vec<f64> {
     let of_client = text.lines().skip(1).filter_map(|line| line.split_once(','));
-    of_client.filter(|(_, c)| *c == client).map(|(t, _)| t.parse::<f64>().unwrap() / 1e9).collect()
+    of_client
+        .filter(|(_, c)| *c == client)
+        .map(|(t, _)| t.parse::<f64>().unwrap() / 1e9)
+        .collect()
 }
 
 fn waits(sends: &[f64], up: &[f64]) -> Vec<f64> {
@@ -86,7 +100,10 @@ fn idle_and_busy_clients_look_alike_and_planted_faults_do_not() {
     for client in CLIENTS {
         uplink_is_poisson(&idle, client);
         uplink_is_poisson(&busy, client);
-        let (a, b) = (gaps(&times(&idle, client, "up")), gaps(&times(&busy, client, "up")));
+        let (a, b) = (
+            gaps(&times(&idle, client, "up")),
+            gaps(&times(&busy, client, "up")),
+        );
         let (d, critical) = (ks_two(&a, &b), ks_two_critical(a.len(), b.len()));
         println!("{client}: idle against busy D = {d:.4}, critical {critical:.4}");
         assert!(d < critical);
@@ -95,8 +112,14 @@ fn idle_and_busy_clients_look_alike_and_planted_faults_do_not() {
     }
     for client in ["alice", "bob"] {
         let after = waits_after_send(&busy, client);
-        let (d, critical) = (ks_exponential(&after, UPLINK_RATE), ks_critical(after.len()));
-        println!("{client}: {} waits after a send, D = {d:.4}, critical {critical:.4}", after.len());
+        let (d, critical) = (
+            ks_exponential(&after, UPLINK_RATE),
+            ks_critical(after.len()),
+        );
+        println!(
+            "{client}: {} waits after a send, D = {d:.4}, critical {critical:.4}",
+            after.len()
+        );
         assert!(after.len() >= 150 && d < critical);
     }
     planted_send_on_type_is_found(&busy);
@@ -108,7 +131,10 @@ fn uplink_is_poisson(folder: &Path, client: &str) {
     let gaps = gaps(&up);
     let (d, critical) = (ks_exponential(&gaps, UPLINK_RATE), ks_critical(gaps.len()));
     let z = rate_deviation(gaps.len(), up.last().unwrap() - up[0], UPLINK_RATE);
-    println!("{client}: {} uplink gaps, D = {d:.4}, critical {critical:.4}, z = {z:.2}", gaps.len());
+    println!(
+        "{client}: {} uplink gaps, D = {d:.4}, critical {critical:.4}, z = {z:.2}",
+        gaps.len()
+    );
     assert!(gaps.len() >= 2_000, "too few gaps to say anything");
     assert!(d < critical, "the uplink is not Poisson");
     assert!(z.abs() < RATE_CRITICAL, "the uplink has another rate");
@@ -120,21 +146,33 @@ fn downlink_is_constant(folder: &Path, client: &str) {
     off.sort_by(f64::total_cmp);
     let (p50, p99) = (off[off.len() / 2], off[off.len() * 99 / 100]);
     let (p50_ms, p99_ms) = (p50 * 1e3, p99 * 1e3);
-    println!("{client}: {} downlink gaps, p50 {p50_ms:.2} ms and p99 {p99_ms:.2} ms off", off.len());
+    println!(
+        "{client}: {} downlink gaps, p50 {p50_ms:.2} ms and p99 {p99_ms:.2} ms off",
+        off.len()
+    );
     assert!(p99 < DOWNLINK_JITTER, "the downlink is not constant");
 }
 
 /// The rows that a client would make that sent a packet whenever its user pressed *send*.
 fn planted_send_on_type_is_found(busy: &Path) {
-    let sends = sends(&std::fs::read_to_string(busy.join("sends.csv")).unwrap(), "alice");
+    let sends = sends(
+        &std::fs::read_to_string(busy.join("sends.csv")).unwrap(),
+        "alice",
+    );
     let mut up = times(busy, "alice", "up");
     // A millisecond to seal and write.
     up.extend(sends.iter().map(|t| t + 0.001));
     up.sort_by(f64::total_cmp);
     let waits = waits(&sends, &up);
-    let (d, critical) = (ks_exponential(&waits, UPLINK_RATE), ks_critical(waits.len()));
+    let (d, critical) = (
+        ks_exponential(&waits, UPLINK_RATE),
+        ks_critical(waits.len()),
+    );
     println!("planted send-on-type: D = {d:.4}, critical {critical:.4}");
-    assert!(d > critical, "a client that sends when its user types was not found");
+    assert!(
+        d > critical,
+        "a client that sends when its user types was not found"
+    );
 }
 
 /// Real clients of a network whose directory says a tenth more.
@@ -149,6 +187,12 @@ fn planted_rate_is_found(root: &Path) {
     }
     let (d, critical) = (ks_exponential(&all, UPLINK_RATE), ks_critical(all.len()));
     let z = rate_deviation(all.len(), seconds, UPLINK_RATE);
-    println!("planted rate: {} gaps, D = {d:.4}, critical {critical:.4}, z = {z:.2}", all.len());
-    assert!(d > critical && z > RATE_CRITICAL, "a tenth more was not found");
+    println!(
+        "planted rate: {} gaps, D = {d:.4}, critical {critical:.4}, z = {z:.2}",
+        all.len()
+    );
+    assert!(
+        d > critical && z > RATE_CRITICAL,
+        "a tenth more was not found"
+    );
 }

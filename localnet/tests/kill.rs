@@ -21,7 +21,9 @@ fn acknowledged_cells_survive_kill_9_and_come_once() {
     let dir = tempfile::tempdir().unwrap();
     support::run(async {
         let mut network = support::start(&dir.path().join("net"), &["--epoch", "6s"]).await;
-        let contact = contact_id(&network.api("alice").unwrap(), "bob").await.unwrap();
+        let contact = contact_id(&network.api("alice").unwrap(), "bob")
+            .await
+            .unwrap();
         for round in 0..ROUNDS {
             // Bob is away, so that what is stored is not fetched before the kill.
             network.processes.by_name("bob").unwrap().kill().unwrap();
@@ -31,7 +33,12 @@ fn acknowledged_cells_survive_kill_9_and_come_once() {
                 network.processes.by_name(gateway).unwrap().kill().unwrap();
             }
             for gateway in ["gateway1", "gateway2", "gateway3"] {
-                network.processes.by_name(gateway).unwrap().restart().unwrap();
+                network
+                    .processes
+                    .by_name(gateway)
+                    .unwrap()
+                    .restart()
+                    .unwrap();
             }
             network.processes.by_name("bob").unwrap().restart().unwrap();
             wait_received(&mut network, round).await;
@@ -52,7 +59,12 @@ fn text(round: usize) -> String {
 async fn send(network: &Network, contact: &str, round: usize) {
     let path = format!("/v1/contacts/{contact}/messages/round-{round}");
     let body = json!({ "text": text(round) });
-    network.api("alice").unwrap().json(Method::PUT, &path, Some(body)).await.unwrap();
+    network
+        .api("alice")
+        .unwrap()
+        .json(Method::PUT, &path, Some(body))
+        .await
+        .unwrap();
 }
 
 async fn wait_state(network: &mut Network, contact: &str, round: usize, state: &str) {
@@ -79,12 +91,19 @@ async fn wait_received(network: &mut Network, round: usize) {
 /// How often each text stands in bob's event log, read whole.
 async fn received(network: &Network) -> BTreeMap<String, usize> {
     let mut counts = BTreeMap::new();
-    let Ok(mut lines) = network.api("bob").unwrap().events().await else { return counts };
+    let Ok(mut lines) = network.api("bob").unwrap().events().await else {
+        return counts;
+    };
     // The log is given at once; what follows is silence.
-    while let Ok(Ok(Some(line))) = tokio::time::timeout(Duration::from_millis(300), lines.next()).await
+    while let Ok(Ok(Some(line))) =
+        tokio::time::timeout(Duration::from_millis(300), lines.next()).await
     {
-        let Some(data) = line.strip_prefix("data:") else { continue };
-        let Ok(event) = serde_json::from_str::<Value>(data) else { continue };
+        let Some(data) = line.strip_prefix("data:") else {
+            continue;
+        };
+        let Ok(event) = serde_json::from_str::<Value>(data) else {
+            continue;
+        };
         if event["type"] == "message_received" {
             let text = event["text"].as_str().unwrap_or_default().to_owned();
             *counts.entry(text).or_default() += 1;

@@ -8,15 +8,23 @@ use std::path::Path;
 /// The command line's own parser, so that defaults are the program's.
 pub fn args(dir: &Path, extra: &[&str]) -> NetworkArgs {
     let dir = dir.to_str().unwrap();
-    let words = ["localnet", "--dir", dir].into_iter().chain(extra.iter().copied());
+    let words = ["localnet", "--dir", dir]
+        .into_iter()
+        .chain(extra.iter().copied());
     Args::parse_from(words).network
 }
 
 pub async fn start(dir: &Path, extra: &[&str]) -> Network {
     let program = Path::new(env!("CARGO_BIN_EXE_localnet"));
-    Network::start_with(&args(dir, extra), program).await.unwrap()
+    Network::start_with(&args(dir, extra), program)
+        .await
+        .unwrap()
 }
 
 pub fn run(test: impl Future<Output = ()>) {
-    tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(test);
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap()
+        .block_on(test);
 }
