@@ -60,6 +60,11 @@ impl Default for Lateness {
 }
 
 impl Lateness {
+    /// Registers it under a name of the caller's.
+    pub fn register(&self, registry: &mut Registry, name: &str, help: &str) {
+        registry.register(name, help, self.0.clone());
+    }
+
     /// Counts one packet.
     pub fn observe(&self, late: Duration) {
         self.0.observe(late.as_secs_f64());

@@ -1,0 +1,213 @@
+//! The listener for clients: anonymous, limited, and without any effect on when frames leave.
+//!
+//! Each connection has one task that reads and writes. What is read goes to the loop without a word
+//! about whose it is: a packet's way does not depend on the session it came over.
+
+use crate::downlink::Downlink;
+use runtime::clock::Clock;
+use runtime::inbound::{InboundCounters, InboundLimits, accept_loop};
+use runtime::link::{ClientLink, ClientListenerTls, FrameReader, FrameWriter, LinkError};
+use runtime::node::listener::ReceivedFrame;
+use runtime::shutdown::Shutdown;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+use wire::frame::{Frame, FrameBytes};
+use wire::ids::{NetworkId, SessionAddress};
+use wire::time::Instant;
+
+/// A client is silent so long only when it is gone: its streams pause for a tenth of this once in
+/// millions of years at the lowest rates.
+const SILENCE_MAX: Duration = Duration::from_secs(300);
+/// A client may be ahead of its rate by so much.
+const BURST: Duration = Duration::from_secs(2);
+
+/// What the loop hears of connections.
+pub enum ClientEvent {
+    /// A client connected and said its address.
+    Connected {
+        /// Its address.
+        session: SessionAddress,
+        /// Tells this connection from later ones of the same session.
+        connection: u64,
+        /// The way back.
+        downlink: Downlink,
+    },
+    /// The connection ended.
+    Disconnected {
+        /// As it connected.
+        session: SessionAddress,
+        /// As it connected.
+        connection: u64,
+    },
+}
+
+/// What the listener needs.
+#[derive(Clone)]
+pub struct ClientListener {
+    /// Proves who we are.
+    pub tls: ClientListenerTls,
+    /// Of which network.
+    pub network: NetworkId,
+    /// Where packets go; full, it makes clients wait.
+    pub frames: mpsc::Sender<ReceivedFrame>,
+    /// Where connections are told; full, it makes clients wait.
+    pub events: mpsc::Sender<ClientEvent>,
+    /// Stamps packets.
+    pub clock: Clock,
+    /// Packets a second that one client may send.
+    pub rate: u32,
+    /// Connections so far.
+    pub connections: Arc<AtomicU64>,
+}
+
+impl ClientListener {
+    /// Accepts on all `listeners` until `shutdown`.
+    pub fn start(
+        self,
+        listeners: Vec<TcpListener>,
+        limits: &InboundLimits,
+        shutdown: &Shutdown,
+        tasks: &mut JoinSet<()>,
+    ) {
+        for listener in listeners {
+            let (shaking, serving) = (self.clone(), self.clone());
+            tasks.spawn(accept_loop(
+                listener,
+                limits.clone(),
+                Arc::new(InboundCounters::default()),
+                shutdown.clone(),
+                move |tcp: TcpStream| {
+                    let this = shaking.clone();
+                    async move { this.tls.accept(tcp, this.network).await }
+                },
+                move |link: ClientLink, _from| serving.clone().serve(link),
+            ));
+        }
+    }
+
+    async fn serve(self, link: ClientLink) {
+        let ClientLink {
+            session,
+            reader,
+            writer,
+        } = link;
+        let connection = self.connections.fetch_add(1, Ordering::Relaxed);
+        let (downlink, frames) = Downlink::new();
+        let connected = ClientEvent::Connected {
+            session: session.clone(),
+            connection,
+            downlink: downlink.clone(),
+        };
+        if self.events.send(connected).await.is_err() {
+            return;
+        }
+        tokio::select! {
+            () = self.read(reader) => {}
+            result = write(writer, frames) => {
+                if let Err(error) = result {
+                    tracing::debug!(%error, "a client does not read");
+                }
+            }
+            () = downlink.closed() => tracing::debug!("a client is turned away"),
+        }
+        let disconnected = ClientEvent::Disconnected {
+            session,
+            connection,
+        };
+        let _ = self.events.send(disconnected).await;
+    }
+
+    async fn read(&self, mut reader: FrameReader) {
+        let mut pace = Pace::new(self.rate);
+        loop {
+            let frame = match tokio::time::timeout(SILENCE_MAX, reader.next()).await {
+                Ok(Ok(frame)) => frame,
+                Ok(Err(error)) => {
+                    tracing::debug!(%error, "a client's link ended");
+                    return;
+                }
+                Err(_elapsed) => {
+                    tracing::debug!("a client fell silent");
+                    return;
+                }
+            };
+            let received_at = self.clock.now();
+            let Frame::Packet(hint, packet) = frame else {
+                tracing::debug!("a client sent a frame that clients do not send");
+                return;
+            };
+            if self
+                .frames
+                .send(ReceivedFrame {
+                    hint,
+                    packet,
+                    received_at,
+                })
+                .await
+                .is_err()
+            {
+                return;
+            }
+            let ahead = pace.take(received_at);
+            if ahead > Duration::ZERO {
+                tokio::time::sleep(ahead).await;
+            }
+        }
+    }
+}
+
+async fn write(
+    mut writer: FrameWriter,
+    mut frames: mpsc::Receiver<FrameBytes>,
+) -> Result<(), LinkError> {
+    while let Some(frame) = frames.recv().await {
+        writer.send(&[frame]).await?;
+    }
+    Ok(())
+}
+
+/// How far a client is ahead of its rate.
+struct Pace {
+    gap: Duration,
+    /// When what was sent so far would have been sent at the full rate.
+    paid_until: Instant,
+}
+
+impl Pace {
+    fn new(rate: u32) -> Self {
+        Self {
+            gap: Duration::from_secs(1) / rate.max(1),
+            paid_until: Instant::ZERO,
+        }
+    }
+
+    /// One more packet; how long to wait before the next is read.
+    fn take(&mut self, now: Instant) -> Duration {
+        self.paid_until = self.paid_until.max(now) + self.gap;
+        (self.paid_until - now).saturating_sub(BURST)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_client_at_its_rate_never_waits_and_a_flood_does() {
+        let second = Duration::from_secs(1);
+        let mut now = Instant::ZERO + second;
+        let mut pace = Pace::new(10);
+        for _ in 0..1000 {
+            assert_eq!(pace.take(now), Duration::ZERO);
+            now += second / 10;
+        }
+        // At once, 20 packets are within the burst of two seconds; the next one is not.
+        let mut pace = Pace::new(10);
+        assert!((0..20).all(|_| pace.take(now) == Duration::ZERO));
+        assert_eq!(pace.take(now), second / 10);
+    }
+}

@@ -1,0 +1,146 @@
+//! Writes every client's slots at their moments, all clients by one timer.
+//!
+//! The machine fills slots a constant lead ahead (`mizzle_core::gateway::sessions`); this task holds
+//! each until its moment and then hands it to the client's own writer, which does nothing else. So
+//! what the loop has to do meanwhile does not show on any downlink.
+
+use runtime::clock::Clock;
+use runtime::metrics::Lateness;
+use runtime::timer::PreciseTimer;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use tokio::sync::{Notify, mpsc};
+use wire::frame::FrameBytes;
+use wire::time::Instant;
+
+/// Slots between the loop and this task: more than 10,000 clients have within one lead. When it is
+/// full, the client whose slot finds no room is closed.
+pub const SLOTS_MAX: usize = 16_384;
+/// Frames that wait for one client's socket. A client that does not read so many slots is closed.
+pub const UNWRITTEN_MAX: usize = 16;
+/// Slots taken from the channel in one turn.
+const BUDGET: usize = 256;
+
+/// The way to one connected client.
+#[derive(Clone)]
+pub struct Downlink {
+    frames: mpsc::Sender<FrameBytes>,
+    close: Arc<Notify>,
+}
+
+impl Downlink {
+    /// And what its writer reads.
+    pub fn new() -> (Self, mpsc::Receiver<FrameBytes>) {
+        let (frames, receiver) = mpsc::channel(UNWRITTEN_MAX);
+        let close = Arc::new(Notify::new());
+        (Self { frames, close }, receiver)
+    }
+
+    /// Ends the client's connection.
+    pub fn close(&self) {
+        self.close.notify_one();
+    }
+
+    /// Returns when the connection is to end.
+    pub async fn closed(&self) {
+        self.close.notified().await;
+    }
+
+    fn send(&self, frame: FrameBytes) {
+        // A client whose connection has ended is closed already; one that does not read, is now.
+        if let Err(mpsc::error::TrySendError::Full(_)) = self.frames.try_send(frame) {
+            self.close();
+        }
+    }
+}
+
+/// A frame, its client and its moment.
+pub struct Slot {
+    /// Not before.
+    pub at: Instant,
+    /// To whom.
+    pub to: Downlink,
+    /// What.
+    pub frame: FrameBytes,
+}
+
+/// Runs until nobody fills slots any more.
+pub async fn run(
+    clock: Clock,
+    mut slots: mpsc::Receiver<Slot>,
+    lateness: Lateness,
+) -> std::io::Result<()> {
+    let mut timer = PreciseTimer::new(clock)?;
+    // By moment, and in the order of filling where moments are equal.
+    let mut waiting: BTreeMap<(Instant, u64), Slot> = BTreeMap::new();
+    let mut filled = 0u64;
+    let mut batch = Vec::with_capacity(BUDGET);
+    loop {
+        let next = waiting.first_key_value().map(|((at, _), _)| *at);
+        tokio::select! {
+            biased;
+            result = timer.sleep_until(next.unwrap_or_default()), if next.is_some() => result?,
+            taken = slots.recv_many(&mut batch, BUDGET) => {
+                if taken == 0 {
+                    return Ok(());
+                }
+                for slot in batch.drain(..) {
+                    filled += 1;
+                    waiting.insert((slot.at, filled), slot);
+                }
+            }
+        }
+        let now = clock.now();
+        while let Some(entry) = waiting.first_entry().filter(|e| e.key().0 <= now) {
+            let slot = entry.remove();
+            slot.to.send(slot.frame);
+            lateness.observe(clock.now() - slot.at);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+    use wire::frame::Frame;
+
+    #[tokio::test]
+    async fn slots_leave_in_time_and_in_order() {
+        let clock = Clock::start();
+        let (sender, receiver) = mpsc::channel(64);
+        let task = tokio::spawn(run(clock, receiver, Lateness::default()));
+        let (to, mut frames) = Downlink::new();
+        let start = clock.now() + Duration::from_millis(20);
+        let moments: Vec<_> = (0..10)
+            .map(|k| start + Duration::from_millis(5) * k)
+            .collect();
+        // Filled in another order than they leave.
+        for at in moments.iter().rev() {
+            let slot = Slot {
+                at: *at,
+                to: to.clone(),
+                frame: Frame::Dummy.encode(),
+            };
+            sender.send(slot).await.ok().unwrap();
+        }
+        for at in &moments {
+            frames.recv().await.unwrap();
+            assert!(clock.now() >= *at, "a slot left early");
+        }
+        drop(sender);
+        task.await.unwrap().unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_client_that_does_not_read_is_closed() {
+        let (to, _frames) = Downlink::new();
+        for _ in 0..UNWRITTEN_MAX {
+            to.send(Frame::Dummy.encode());
+        }
+        let closed = tokio::time::timeout(Duration::from_millis(10), to.closed()).await;
+        assert!(closed.is_err(), "closed with room left");
+        to.send(Frame::Dummy.encode());
+        to.closed().await;
+    }
+}

@@ -1,0 +1,499 @@
+//! The gateway's one loop: it alone touches the machine.
+//!
+//! Everything else is a task or thread with a bounded channel to or from here: readers and the
+//! threads that unwrap, the follower of directories, links to the first layer, clients' connections
+//! and the writer of their downlinks, the store. `gateway/src/eventloop.rs` has the same steps.
+
+use crate::clients::{ClientEvent, ClientListener};
+use crate::config::Config;
+use crate::downlink::{self, Downlink, SLOTS_MAX, Slot};
+use crate::inboxes::{Answers, Orders, StoreKeys};
+use crate::metrics::GatewayMetrics;
+use directory::{Role, SignedDescriptor};
+use mizzle_core::Peer;
+use mizzle_core::gateway::{DirectoryDocument, Gateway, GatewayConfig, GatewayEvent};
+use mizzle_core::hop::{Arrival, HopConfig, Source};
+use prometheus_client::registry::Registry;
+use runtime::inbound::{InboundCounters, InboundLimits};
+use runtime::link::{ClientListenerTls, NodeTls};
+use runtime::node::NodeError;
+use runtime::node::board::{self, Board, COPY_PERIOD, Sample};
+use runtime::node::directories::{Follower, Publisher};
+use runtime::node::foundation::{Foundation, SelfDescription};
+use runtime::node::listener::{NodeListener, ReceivedFrame, announced, bind_all};
+use runtime::node::neighbours::{Neighbours, NeighboursConfig};
+use runtime::outbound::{Backoff, OutboundEvent};
+use runtime::shutdown::Shutdown;
+use runtime::timer::PreciseTimer;
+use runtime::unwrap_pool::{Done, Received, UnwrapPool};
+use sphinx::{DiscardReason, Sphinx};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+use store::{Done as Stored, Job};
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+use tokio::time::MissedTickBehavior;
+use wire::frame::FrameBytes;
+use wire::ids::{Epoch, SessionAddress};
+use wire::time::Instant;
+
+/// Inputs of one kind that are taken in one turn, so that no kind starves another.
+const BUDGET: usize = 64;
+/// Frames between the readers and the loop; when full, readers wait.
+const FRAMES_MAX: usize = 1024;
+/// Reports of links between turns; when full, links wait.
+const LINK_EVENTS_MAX: usize = 64;
+/// Clients that came or went between turns; when full, they wait.
+const CLIENT_EVENTS_MAX: usize = 256;
+
+/// The machine and everything it speaks through.
+struct Node {
+    foundation: Foundation,
+    about: SelfDescription,
+    gateway: Gateway<Sphinx>,
+    pool: UnwrapPool<Sphinx, (Epoch, Source)>,
+    neighbours: Neighbours,
+    publisher: Publisher,
+    board: Board,
+    metrics: GatewayMetrics,
+    orders: Orders,
+    /// Connected clients; at most as many as the machine lets in.
+    clients: BTreeMap<SessionAddress, (u64, Downlink)>,
+    slots: mpsc::Sender<Slot>,
+}
+
+/// Where inputs come from.
+struct Inputs {
+    node_frames: mpsc::Receiver<ReceivedFrame>,
+    client_frames: mpsc::Receiver<ReceivedFrame>,
+    clients: mpsc::Receiver<ClientEvent>,
+    answers: Answers,
+    unwrapped: mpsc::Receiver<Done<(Epoch, Source)>>,
+    documents: mpsc::Receiver<DirectoryDocument>,
+    links: mpsc::Receiver<OutboundEvent>,
+}
+
+/// Runs until `shutdown`.
+pub async fn run(
+    config: Config,
+    foundation: Foundation,
+    shutdown: Shutdown,
+) -> Result<(), NodeError> {
+    let mut tasks = JoinSet::new();
+    let (mut node, mut inputs) = start(&config, foundation, &shutdown, &mut tasks).await?;
+    let mut timer = PreciseTimer::new(node.foundation.clock)?;
+    let mut copy = tokio::time::interval(COPY_PERIOD);
+    copy.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let stop = shutdown.wait();
+    tokio::pin!(stop);
+    let (mut node_frames, mut client_frames) = (Vec::new(), Vec::new());
+    let (mut unwrapped, mut answers) = (Vec::new(), Vec::new());
+    tracing::info!("the gateway runs");
+    loop {
+        let deadline = node.deadline();
+        // 1. Wait for inputs or for the machine's deadline; then hand the inputs to the machine.
+        tokio::select! {
+            () = &mut stop => break,
+            result = timer.sleep_until(deadline) => result?,
+            _ = inputs.unwrapped.recv_many(&mut unwrapped, BUDGET) => {
+                unwrapped.drain(..).for_each(|done| node.on_unwrapped(done));
+            }
+            _ = inputs.answers.recv_many(&mut answers, BUDGET) => {
+                answers.drain(..).for_each(|answer| node.on_stored(answer));
+                node.check_store()?;
+            }
+            _ = inputs.node_frames.recv_many(&mut node_frames, BUDGET) => {
+                node_frames.drain(..).for_each(|frame| node.on_frame(frame, Source::Node));
+            }
+            _ = inputs.client_frames.recv_many(&mut client_frames, BUDGET) => {
+                client_frames.drain(..).for_each(|frame| node.on_frame(frame, Source::Client));
+            }
+            Some(event) = inputs.clients.recv() => node.on_client(event),
+            Some(document) = inputs.documents.recv() => node.on_document(document),
+            Some(event) = inputs.links.recv() => node.on_link(event),
+            _ = copy.tick() => node.copy_counts(),
+        }
+        // 2. Its deadline, if that has come, whatever woke the loop.
+        let now = node.foundation.clock.now();
+        if node.deadline() <= now {
+            node.gateway.handle_timeout(now);
+        }
+        // 3. Events for us.
+        while let Some(event) = node.gateway.poll_event() {
+            node.on_event(event)?;
+        }
+        // 4. Frames for links and sessions.
+        node.transmit();
+        // 5. The timer is armed from `deadline` at the top.
+    }
+    tracing::info!("the gateway stops");
+    let done = node.stop().await;
+    tasks.shutdown().await;
+    done
+}
+
+async fn start(
+    config: &Config,
+    mut foundation: Foundation,
+    shutdown: &Shutdown,
+    tasks: &mut JoinSet<()>,
+) -> Result<(Node, Inputs), NodeError> {
+    let settings = config.settings();
+    let (clock, id) = (foundation.clock, foundation.id());
+    let network = foundation.network.clone();
+    // Listeners first: a port in use ends the start before anything else is done.
+    let listeners = bind_all(&config.listen).await?;
+    let client_listeners = bind_all(&config.client_listen).await?;
+    let about = SelfDescription {
+        role: Role::Gateway,
+        operator: config.operator.clone(),
+        addresses: announced(&config.announce, &listeners)?,
+        client_addresses: announced(&config.client_announce, &client_listeners)?,
+    };
+    let mut registry = Registry::default();
+    let board = Board::new("gateway", &id, &mut registry, clock.now());
+    let metrics = GatewayMetrics::new(&mut registry);
+    if let Some(address) = config.metrics {
+        let listener = runtime::http::bind(address).await?;
+        let (registry, status) = (Arc::new(registry), board.status());
+        tasks.spawn(board::serve(listener, registry, status, shutdown.clone()));
+    }
+    let keys = StoreKeys::load_or_create(&mut foundation)?;
+    let (orders, index, answers) = Orders::open(&mut foundation, keys.master, config.limits.cells)?;
+    let tls = NodeTls::new(&foundation.identity).map_err(ended)?;
+    let client_tls = ClientListenerTls::new(&foundation.identity).map_err(ended)?;
+    let entropy = &mut foundation.entropy;
+    let (links_tx, links) = mpsc::channel(LINK_EVENTS_MAX);
+    let neighbours = Neighbours::new(NeighboursConfig {
+        us: id,
+        network: *network.id(),
+        tls: tls.clone(),
+        backoff: Backoff::new(entropy.traffic_rng()?),
+        queue_max: config.limits.link_queue,
+        events: links_tx,
+    });
+    let (frames, node_frames) = mpsc::channel(FRAMES_MAX);
+    let listener = NodeListener {
+        tls,
+        network: *network.id(),
+        allowed: neighbours.allowed(),
+        frames,
+        clock,
+    };
+    let limits = InboundLimits {
+        connections_max: config.limits.connections,
+        ..InboundLimits::default()
+    };
+    let counters = Arc::new(InboundCounters::default());
+    listener.start(listeners, &limits, &counters, shutdown, tasks);
+    let (frames, client_frames) = mpsc::channel(FRAMES_MAX);
+    let (events, clients) = mpsc::channel(CLIENT_EVENTS_MAX);
+    let listener = ClientListener {
+        tls: client_tls,
+        network: *network.id(),
+        frames,
+        events,
+        clock,
+        rate: config.limits.session_rate,
+        connections: Arc::new(AtomicU64::new(0)),
+    };
+    let limits = InboundLimits {
+        connections_max: config.limits.sessions,
+        per_address_max: config.limits.sessions_per_address,
+        ..InboundLimits::default()
+    };
+    listener.start(client_listeners, &limits, shutdown, tasks);
+    let (slots, filled) = mpsc::channel(SLOTS_MAX);
+    let (lateness, stop) = (metrics.downlink_lateness.clone(), shutdown.clone());
+    tasks.spawn(async move {
+        if let Err(error) = downlink::run(clock, filled, lateness).await {
+            tracing::error!(%error, "no timer for downlinks");
+            stop.trigger();
+        }
+    });
+    let (documents_tx, documents) = mpsc::channel(4);
+    let polling = entropy.traffic_rng()?;
+    let publisher = Publisher::start(&network, &polling, tasks);
+    let dir = foundation.dir.clone();
+    tasks.spawn(Follower::new(network.clone(), dir, clock, polling, documents_tx).run());
+    let (unwrapped_tx, unwrapped) = mpsc::channel(FRAMES_MAX);
+    let pool = UnwrapPool::start(settings.threads(), config.limits.unwrap_queue, unwrapped_tx)?;
+    let mut limits = GatewayConfig::new(HopConfig::new(id, network.schedule()));
+    limits.hop.delay_queue_max = config.limits.delay_queue;
+    limits.hop.replay_tags_max = config.limits.replay_tags;
+    limits.sessions.sessions_max = config.limits.sessions;
+    limits.sessions.queue_max = config.limits.session_queue;
+    limits.inboxes.hash_key = keys.inbox_hash;
+    limits.inboxes.inboxes_max = config.limits.inboxes;
+    limits.inboxes.cells_max = config.limits.cells as usize;
+    let (traffic, keys) = (entropy.traffic_rng()?, entropy.key_rng()?);
+    let gateway = Gateway::new(limits, index, clock.anchor(), traffic, keys, clock.now());
+    let node = Node {
+        foundation,
+        about,
+        gateway,
+        pool,
+        neighbours,
+        publisher,
+        board,
+        metrics,
+        orders,
+        clients: BTreeMap::new(),
+        slots,
+    };
+    let inputs = Inputs {
+        node_frames,
+        client_frames,
+        clients,
+        answers,
+        unwrapped,
+        documents,
+        links,
+    };
+    Ok((node, inputs))
+}
+
+fn ended(error: impl std::fmt::Display) -> NodeError {
+    NodeError::Ended(error.to_string())
+}
+
+impl Node {
+    fn now(&self) -> Instant {
+        self.foundation.clock.now()
+    }
+
+    /// When the machine wants to be woken; it always has a next sweep.
+    fn deadline(&self) -> Instant {
+        let now = self.now();
+        let next = self.gateway.poll_timeout(now);
+        next.map_or(now + COPY_PERIOD, |(at, _)| at)
+    }
+
+    fn on_frame(&mut self, frame: ReceivedFrame, source: Source) {
+        let now = self.now();
+        let Some(key) = self.gateway.key_for(frame.hint, now) else {
+            return;
+        };
+        let received = Received {
+            key: key.secret,
+            packet: frame.packet,
+            received_at: frame.received_at,
+            context: (key.epoch, source),
+        };
+        if self.pool.submitter().submit(received).is_err() {
+            self.gateway.discard(DiscardReason::Overloaded);
+        }
+    }
+
+    fn on_unwrapped(&mut self, done: Done<(Epoch, Source)>) {
+        let (epoch, source) = done.context;
+        let arrival = Arrival {
+            unwrapped: done.result,
+            epoch,
+            received_at: done.received_at,
+            source,
+        };
+        self.gateway.handle_unwrapped(arrival, self.now());
+    }
+
+    fn on_document(&mut self, document: DirectoryDocument) {
+        let anchor = self.foundation.clock.anchor();
+        self.gateway
+            .handle_directory(document, anchor, anchor.instant);
+        self.neighbours.update(&self.gateway.hop().view);
+        if self.gateway.hop().position(anchor.instant).is_none() {
+            tracing::info!("this node is not in the directory (yet)");
+        }
+        self.copy_counts();
+    }
+
+    fn on_link(&mut self, event: OutboundEvent) {
+        match event {
+            OutboundEvent::Up(node) => tracing::debug!(%node, "a link stands"),
+            OutboundEvent::Down { node, error, lost } => {
+                tracing::debug!(%node, %error, lost, "a link is down");
+                (0..lost).for_each(|_| self.gateway.discard(DiscardReason::LinkFull));
+            }
+        }
+        self.copy_counts();
+    }
+
+    fn on_client(&mut self, event: ClientEvent) {
+        let now = self.now();
+        match event {
+            ClientEvent::Connected {
+                session,
+                connection,
+                downlink,
+            } => {
+                if !self.gateway.handle_connected(session.clone(), now) {
+                    downlink.close();
+                } else if let Some((_, older)) =
+                    self.clients.insert(session, (connection, downlink))
+                {
+                    older.close();
+                }
+            }
+            ClientEvent::Disconnected {
+                session,
+                connection,
+            } => {
+                // An older connection of the same session has nothing to end any more.
+                if self
+                    .clients
+                    .get(&session)
+                    .is_some_and(|(c, _)| *c == connection)
+                {
+                    self.clients.remove(&session);
+                    self.gateway.handle_disconnected(&session, now);
+                }
+            }
+        }
+    }
+
+    fn on_stored(&mut self, answer: Stored) {
+        let now = self.now();
+        match answer {
+            Stored::Applied { ticket } => {
+                if let Some(after) = self.orders.answered(ticket, now) {
+                    self.metrics.committed(after);
+                }
+                self.gateway.handle_stored(ticket, true, now);
+            }
+            Stored::Read { ticket, cell } => {
+                self.orders.answered(ticket, now);
+                self.gateway.handle_read(ticket, cell, now);
+            }
+            Stored::Failed { ticket } => {
+                self.orders.answered(ticket, now);
+                self.gateway.handle_stored(ticket, false, now);
+            }
+        }
+    }
+
+    /// A store that stopped acknowledges nothing any more; a new start reads what is on the disk.
+    fn check_store(&self) -> Result<(), NodeError> {
+        match self.orders.failure() {
+            Some(failure) => Err(ended(format!("the inboxes stopped: {failure}"))),
+            None => Ok(()),
+        }
+    }
+
+    fn on_event(&mut self, event: GatewayEvent) -> Result<(), NodeError> {
+        let now = self.now();
+        match event {
+            GatewayEvent::PublishKeys(keys) => {
+                let Foundation {
+                    identity,
+                    network,
+                    clock,
+                    ..
+                } = &self.foundation;
+                let descriptor = self.about.with_keys(identity, keys);
+                let signed =
+                    SignedDescriptor::sign(descriptor, clock.unix(), identity, network.id());
+                self.publisher.publish(&signed.map_err(|error| {
+                    ended(format!("this node's own descriptor is refused: {error}"))
+                })?);
+            }
+            GatewayEvent::Store { ticket, op } => {
+                if !self.orders.give(ticket, Job::Apply { ticket, op }, now) {
+                    self.gateway.handle_stored(ticket, false, now);
+                }
+            }
+            GatewayEvent::Read {
+                ticket,
+                key,
+                sequence,
+            } => {
+                if !self.orders.give(
+                    ticket,
+                    Job::Read {
+                        ticket,
+                        key,
+                        sequence,
+                    },
+                    now,
+                ) {
+                    self.gateway.handle_stored(ticket, false, now);
+                }
+            }
+            GatewayEvent::Expire(unix) => self.orders.expire(unix),
+        }
+        Ok(())
+    }
+
+    fn transmit(&mut self) {
+        while let Some(transmit) = self.gateway.poll_transmit() {
+            let frame = transmit.frame.encode();
+            let given = match transmit.to {
+                Peer::Node(node) => {
+                    let late = self.now() - transmit.at;
+                    let given = self.neighbours.try_send(&node, frame).is_ok();
+                    if given {
+                        self.board.sent(late);
+                    }
+                    given
+                }
+                Peer::Session(session) => self.fill_slot(&session, transmit.at, frame),
+            };
+            if !given {
+                self.gateway.discard(DiscardReason::LinkFull);
+            }
+        }
+    }
+
+    fn fill_slot(&self, session: &SessionAddress, at: Instant, frame: FrameBytes) -> bool {
+        let Some((_, to)) = self.clients.get(session) else {
+            return false;
+        };
+        let slot = Slot {
+            at,
+            to: to.clone(),
+            frame,
+        };
+        let given = self.slots.try_send(slot).is_ok();
+        if !given {
+            to.close();
+        }
+        given
+    }
+
+    fn copy_counts(&mut self) {
+        let sessions = self.gateway.sessions_connected();
+        let (inboxes, cells) = self.gateway.kept();
+        let mut more = serde_json::Map::new();
+        let shown = [
+            ("sessions", sessions, &self.metrics.sessions),
+            ("inboxes", inboxes, &self.metrics.inboxes),
+            ("cells", cells, &self.metrics.cells),
+        ];
+        for (name, count, gauge) in shown {
+            gauge.set(i64::try_from(count).unwrap_or(i64::MAX));
+            more.insert(name.into(), count.into());
+        }
+        let sample = Sample {
+            hop: self.gateway.hop(),
+            loops: self.gateway.loop_count(),
+            links: self.neighbours.up(),
+            unwrap_queued: self.pool.queued(),
+            more,
+        };
+        self.board.copy(sample, self.foundation.clock.now());
+    }
+
+    /// What was ordered becomes durable, what is queued for links still leaves; what waits out its
+    /// delay is lost.
+    async fn stop(self) -> Result<(), NodeError> {
+        let Self {
+            neighbours,
+            pool,
+            orders,
+            ..
+        } = self;
+        let ((), closed) = tokio::join!(neighbours.close(), orders.close());
+        let _ = tokio::task::spawn_blocking(move || pool.close()).await;
+        closed
+    }
+}
