@@ -3,7 +3,11 @@
 //! `MIZZLE_WRITE_VECTORS=1 cargo test -p directory --test vectors -- --ignored` writes them anew
 //! after a deliberate change of format.
 
-#![allow(clippy::unwrap_used, reason = "a test may fail by panic")]
+#![allow(
+    clippy::disallowed_methods,
+    clippy::unwrap_used,
+    reason = "a test, which writes its vectors and may fail by panic"
+)]
 
 mod common;
 

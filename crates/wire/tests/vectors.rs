@@ -6,7 +6,11 @@
 //! program of its own in another language, so that they hold the encoders to the text
 //! and not to themselves. Random values are in `canonical.rs`.
 
-#![allow(clippy::unwrap_used, reason = "a test")]
+#![allow(
+    clippy::disallowed_methods,
+    clippy::unwrap_used,
+    reason = "a test, which reads its vectors"
+)]
 
 use std::collections::BTreeMap;
 use std::time::Duration;

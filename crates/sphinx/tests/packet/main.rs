@@ -5,6 +5,8 @@
 
 // Helpers of tests may unwrap like tests.
 #![allow(clippy::unwrap_used, clippy::unwrap_in_result)]
+// Vectors are files.
+#![allow(clippy::disallowed_methods)]
 
 mod alpha;
 mod forged;
