@@ -189,6 +189,61 @@ fn a_crash_at_any_step_loses_and_doubles_nothing() {
     }
 }
 
+/// One crash at each single step of a first contact and a text both ways, before and after the
+/// step's batch is durable; the two cells of the Hello come in either order.
+#[test]
+fn one_crash_at_every_step() {
+    let mut steps = 0;
+    for at in 1.. {
+        let mut reached = false;
+        for (durable, reorder) in [(false, false), (true, false), (false, true), (true, true)] {
+            let mut world = World::new(180, 5, &[0, 1]);
+            let card = world.card(ALICE, "Alice");
+            let (alice, bob) = ids(&mut world);
+            world.weather.reorder = reorder;
+            world.crash_at = Some((world.settles + at, durable));
+            let added = |w: &mut World| {
+                let (now, unix) = (w.instant(), w.unix());
+                let added = w.machine(BOB).handle_add_card(&card, "Bob", now, unix);
+                w.settle(BOB);
+                added == Err(AddError::AlreadyAdded)
+            };
+            while !added(&mut world) {}
+            while world.send(BOB, &alice, "b", "to Alice") != Ok(SendOutcome::Duplicate) {}
+            world.until(60, |w| w.clients[ALICE].added.len() == 1);
+            while world.send(ALICE, &bob, "a", "to Bob") != Ok(SendOutcome::Duplicate) {}
+            world.until(60, |w| w.stored(ALICE) == 1 && w.stored(BOB) == 1);
+            world.until(60, |w| {
+                !w.bodies(ALICE).is_empty() && !w.bodies(BOB).is_empty()
+            });
+            world.rounds(50);
+            assert_eq!(
+                world.bodies(ALICE),
+                ["to Alice"],
+                "{at} {durable} {reorder}"
+            );
+            assert_eq!(world.bodies(BOB), ["to Bob"], "{at} {durable} {reorder}");
+            assert_eq!(
+                world.clients[ALICE].added.len(),
+                1,
+                "{at} {durable} {reorder}"
+            );
+            // A Close lost in the crash leaves its inbox to the gateway's clock, nothing else stays.
+            assert_eq!(
+                world.unread(ALICE) + world.unread(BOB),
+                0,
+                "{at} {durable} {reorder}"
+            );
+            reached |= world.crash_at.is_none();
+        }
+        if !reached {
+            break;
+        }
+        steps = at;
+    }
+    assert!(steps > 20, "{steps}");
+}
+
 #[test]
 fn successors_meet_after_both_were_away() {
     let mut world = introduced(4);
@@ -490,4 +545,98 @@ fn replayed_and_foreign_cells_have_no_effect() {
     });
     world.rounds(20);
     assert!(world.cells().is_empty());
+}
+
+/// Cells copied into the inboxes of another card neither use that card up nor catch the Hello.
+#[test]
+fn a_hello_belongs_to_one_card() {
+    for seed in 0..6 {
+        let mut world = World::new(200 + seed, 5, &[0, 1]);
+        world.weather.reorder = true;
+        let cards = [world.card(ALICE, "Alice"), world.card(ALICE, "Alice")];
+        world.rounds(10);
+        world.clients[ALICE].online = false;
+        world.add(BOB, &cards[usize::from(seed % 2)], "Bob");
+        world.until(60, |w| w.cells().len() == 2);
+        for cell in world.cells() {
+            world.plant(ALICE, &cell);
+        }
+        world.clients[ALICE].online = true;
+        world.rounds(100);
+        assert_eq!(world.clients[ALICE].added.len(), 1, "seed {seed}");
+        assert_eq!(world.clients[ALICE].invites_used, 1, "seed {seed}");
+        let ignored = &world.clients[ALICE].ignored;
+        assert!(ignored.contains(&IgnoreReason::WrongSender), "seed {seed}");
+    }
+}
+
+#[test]
+fn text_in_an_invite_and_hello_in_a_pair_inbox_are_ignored() {
+    let mut world = World::new(15, 5, &[0, 1]);
+    let card = world.card(ALICE, "Alice");
+    world.rounds(10);
+    world.clients[ALICE].online = false;
+    world.add(BOB, &card, "Bob");
+    world.until(60, |w| w.cells().len() == 2);
+    let hello = world.cells();
+    world.clients[ALICE].online = true;
+    world.until(60, |w| w.clients[ALICE].added.len() == 1);
+    world.rounds(20);
+    // Now Alice reads pair inboxes only.
+    for cell in &hello {
+        world.plant(ALICE, cell);
+    }
+    world.rounds(20);
+    let bob = world.id(BOB);
+    let alice = world.id(ALICE);
+    world.clients[BOB].online = false;
+    world.send(ALICE, &bob, "1", "for Bob").unwrap();
+    world.until(30, |w| w.stored(ALICE) == 1);
+    let mut cells = world.cells();
+    assert_eq!(cells.len(), 1);
+    let text = cells.pop().unwrap();
+    world.clients[BOB].online = true;
+    world.card(BOB, "Bob");
+    world.rounds(10);
+    world.plant(BOB, &text);
+    world.rounds(50);
+    for who in [ALICE, BOB] {
+        let ignored = &world.clients[who].ignored;
+        assert!(
+            ignored.contains(&IgnoreReason::WrongSender),
+            "{who} {ignored:?}"
+        );
+    }
+    assert_eq!(world.bodies(BOB), ["for Bob"]);
+    assert_eq!(world.clients[ALICE].added.len(), 1);
+    world.send(BOB, &alice, "2", "for Alice").unwrap();
+    world.until(30, |w| w.bodies(ALICE).len() == 1);
+}
+
+/// A contact who gets cells into another contact's inbox speaks for nobody there.
+#[test]
+fn a_contact_is_heard_in_its_own_inboxes_only() {
+    let mut world = World::new(16, 5, &[0, 1, 2]);
+    for (who, name) in [(BOB, "Bob"), (2, "Carol")] {
+        let card = world.card(ALICE, "Alice");
+        world.add(who, &card, name);
+        world.until(60, |w| w.clients[ALICE].added.len() == who);
+    }
+    world.rounds(20);
+    let alice = world.id(ALICE);
+    world.clients[ALICE].online = false;
+    world.send(2, &alice, "1", "by Carol").unwrap();
+    world.until(30, |w| w.stored(2) == 1);
+    let text = world.cells().pop().unwrap();
+    world.plant(ALICE, &text);
+    world.clients[ALICE].online = true;
+    world.rounds(50);
+    let carol = world.id(2);
+    assert_eq!(
+        world.clients[ALICE].received,
+        [(carol, "by Carol".to_owned())]
+    );
+    let wrong = world.clients[ALICE].ignored.iter();
+    let wrong = wrong.filter(|r| **r == IgnoreReason::WrongSender).count();
+    assert_eq!(wrong, 2, "one for each inbox that is Bob's");
 }

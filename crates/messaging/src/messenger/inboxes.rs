@@ -35,6 +35,16 @@ pub(super) enum Purpose {
     },
 }
 
+impl Purpose {
+    /// Who writes there: the holder of a card, or a contact.
+    pub(super) fn peer(&self) -> (bool, [u8; 16]) {
+        match self {
+            Self::Invite(digest) => (false, *digest),
+            Self::Pair { contact, .. } => (true, contact.0),
+        }
+    }
+}
+
 /// An inbox of ours.
 pub(super) struct Inbox {
     pub(super) gateway: NodeId,

@@ -76,7 +76,7 @@ impl Messenger {
         }
         let tag = suite1::tag_of(cell).map_err(reason)?;
         let wants = |w: &WaitingCell| w.opening.as_ref().and_then(Opening::wants) == Some(tag);
-        let begun = self.waiting.iter().find(|(_, w)| wants(w));
+        let begun = self.waiting_of(purpose).find(|(_, w)| wants(w));
         if let Some(arrival) = begun.map(|(arrival, _)| *arrival) {
             return self.continue_message(arrival, cell);
         }
@@ -87,7 +87,8 @@ impl Messenger {
         };
         while let Some(tag) = opening.wants() {
             let later = |w: &WaitingCell| suite1::tag_of(&w.cell) == Ok(tag);
-            let arrival = self.waiting.iter().find(|(_, w)| later(w)).map(|(a, _)| *a);
+            let arrival = self.waiting_of(purpose).find(|(_, w)| later(w));
+            let arrival = arrival.map(|(arrival, _)| *arrival);
             let Some(waiting) = arrival.and_then(|a| self.stop_waiting(a)) else {
                 return self.wait(inbox, cell_id, cell, Some(opening));
             };
@@ -96,6 +97,16 @@ impl Messenger {
         }
         let message = opening.finish().map_err(reason)?;
         self.take_message(purpose, message)
+    }
+
+    /// Cells that wait in inboxes of the same card or contact. Others are none of their business: a
+    /// copy of a first cell, put elsewhere, must not catch the later cells.
+    fn waiting_of(&self, purpose: Purpose) -> impl Iterator<Item = (&u64, &WaitingCell)> {
+        let same = move |w: &WaitingCell| {
+            let inbox = self.inboxes.get(&w.inbox);
+            inbox.is_some_and(|i| i.purpose.peer() == purpose.peer())
+        };
+        self.waiting.iter().filter(move |(_, w)| same(w))
     }
 
     fn continue_message(&mut self, arrival: u64, cell: &Cell) -> Result<(), IgnoreReason> {

@@ -67,6 +67,10 @@ pub(crate) struct World {
     pub(crate) dead: BTreeSet<NodeId>,
     pub(crate) clients: Vec<Client>,
     pub(crate) weather: Weather,
+    /// Counts [`World::settle`]; at the number in front the client crashes, before its batch is
+    /// durable (`false`) or after (`true`).
+    pub(crate) settles: usize,
+    pub(crate) crash_at: Option<(usize, bool)>,
     pub(crate) config: MessengerConfig,
 }
 
@@ -132,6 +136,8 @@ impl World {
             dead: BTreeSet::new(),
             clients: Vec::new(),
             weather: Weather::default(),
+            settles: 0,
+            crash_at: None,
             config,
         };
         for entry in entries {
@@ -223,14 +229,16 @@ impl World {
     /// Drains events, makes them durable, then drains orders: the contract. Crashes on the way as
     /// the weather says; a crash loses what was not durable and every order not carried out.
     pub(crate) fn settle(&mut self, who: usize) {
-        let (early, late) = match self.clients[who].messenger.is_some() && self.now > Duration::ZERO
-        {
-            true => (
-                self.chance(self.weather.crash),
-                self.chance(self.weather.crash),
-            ),
+        let crash = self.weather.crash;
+        let (mut early, mut late) = match self.now > Duration::ZERO {
+            true => (self.chance(crash), self.chance(crash)),
             false => (false, false),
         };
+        self.settles += 1;
+        if let Some((_, durable)) = self.crash_at.filter(|(at, _)| *at == self.settles) {
+            self.crash_at = None;
+            (early, late) = (!durable, durable);
+        }
         if early {
             return self.crash(who);
         }
@@ -479,6 +487,13 @@ impl World {
         let inboxes = self.gateways.values();
         let cells = inboxes.flat_map(|s| s.cells.iter().map(|(_, cell)| cell.clone()));
         cells.collect()
+    }
+
+    /// Cells in the inboxes that a client reads.
+    pub(crate) fn unread(&self, who: usize) -> usize {
+        let reading = self.clients[who].reading.iter();
+        let stored = reading.filter_map(|(inbox, at)| self.gateways.get(&(*at, *inbox)));
+        stored.map(|s| s.cells.len()).sum()
     }
 
     pub(crate) fn bodies(&self, who: usize) -> Vec<String> {
