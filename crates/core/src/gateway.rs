@@ -173,13 +173,11 @@ impl<F: PacketFormat> Gateway<F> {
         let oldest = self.hop.view.epoch_at(now).previous();
         self.documents.retain(|e, _| *e >= oldest);
         self.documents.insert(epoch, document.clone());
-        let phase = self
-            .hop
-            .view
-            .start(epoch)
-            .saturating_sub(directory.schedule.length / 4);
+        let holds = self.hop.view.start(epoch);
+        let phase = holds.saturating_sub(directory.schedule.length / 4);
+        let rate = parameters.downlink_rate;
         self.sessions
-            .handle_directory(&document, parameters.downlink_rate, phase.max(now));
+            .handle_directory(&document, rate, (holds, phase.max(now)));
         match &mut self.loops {
             Some(loops) => loops.set_rate(parameters.mix_loop_rate),
             None => {

@@ -42,17 +42,27 @@ impl Default for SessionLimits {
 
 struct Session {
     connected: bool,
-    /// Next slot while connected; end of the lingering otherwise.
+    /// Next slot, while connected.
     next: Instant,
+    /// When something is to be done about it: a lead before the slot; the end of the lingering.
+    deadline: Instant,
     replies: VecDeque<PacketBytes>,
     /// Pieces of a directory still to be sent.
     parts: VecDeque<Frame>,
     part_last: bool,
 }
 
+/// Those of this and the next epoch, and one that is late.
+const PUSHES_MAX: usize = 3;
+
 /// Parts of one directory, cut once for all sessions.
 struct Push {
+    /// When it goes to all sessions.
     at: Instant,
+    /// Start of its epoch.
+    holds: Instant,
+    /// Whether it has gone.
+    gone: bool,
     parts: Arc<[Frame]>,
 }
 
@@ -62,8 +72,9 @@ pub struct Sessions {
     period: Option<Duration>,
     by_address: BTreeMap<SessionAddress, Session>,
     deadlines: BTreeSet<(Instant, SessionAddress)>,
-    newest: Option<Arc<[Frame]>>,
-    push: Option<Push>,
+    /// Directories that are not superseded, in the order they came; at most [`PUSHES_MAX`], and
+    /// one more makes the oldest go.
+    pushes: VecDeque<Push>,
     transmits: VecDeque<Transmit>,
 }
 
@@ -75,14 +86,18 @@ impl Sessions {
             period: None,
             by_address: BTreeMap::new(),
             deadlines: BTreeSet::new(),
-            newest: None,
-            push: None,
+            pushes: VecDeque::new(),
             transmits: VecDeque::new(),
         }
     }
 
-    /// Pushes a directory to all sessions from `at` on.
-    pub fn handle_directory(&mut self, document: &DirectoryDocument, rate: Rate, at: Instant) {
+    /// Pushes a directory, which holds from `holds` on, to all sessions from `at` on.
+    pub fn handle_directory(
+        &mut self,
+        document: &DirectoryDocument,
+        rate: Rate,
+        (holds, at): (Instant, Instant),
+    ) {
         self.period = Some(rate.mean_gap());
         let directory = &document.directory;
         let parts = DirectoryPart::cut(directory.hash(), directory.epoch, &document.bytes);
@@ -90,10 +105,35 @@ impl Sessions {
             .unwrap_or_default()
             .into_iter()
             .map(Frame::DirectoryPart);
-        self.push = Some(Push {
+        self.pushes.push_back(Push {
             at,
+            holds,
+            gone: false,
             parts: frames.collect(),
         });
+        if self.pushes.len() > PUSHES_MAX {
+            self.pushes.pop_front();
+        }
+    }
+
+    /// Starts the pushes whose moment has come, and forgets directories that another one has
+    /// taken the place of.
+    fn start_pushes(&mut self, now: Instant) {
+        for push in self.pushes.iter_mut().filter(|p| !p.gone && p.at <= now) {
+            push.gone = true;
+            for session in self.by_address.values_mut().filter(|s| s.connected) {
+                session.parts.extend(push.parts.iter().cloned());
+            }
+        }
+        let holding = |p: &Push| p.gone && p.holds <= now;
+        let held_since = self
+            .pushes
+            .iter()
+            .filter(|p| holding(p))
+            .map(|p| p.holds)
+            .max();
+        self.pushes
+            .retain(|p| held_since.is_none_or(|since| p.holds >= since));
     }
 
     /// See `Gateway::handle_connected`. Until the first directory there is no rate to send at, so
@@ -102,25 +142,26 @@ impl Sessions {
         let Some(period) = self.period else {
             return false;
         };
+        self.start_pushes(now);
         let known = self.by_address.remove(&address);
         if known.is_none() && self.by_address.len() >= self.limits.sessions_max {
             return false;
         }
         let replies = known.map_or_else(VecDeque::new, |old| {
-            self.deadlines.remove(&(old.next, address.clone()));
+            self.deadlines.remove(&(old.deadline, address.clone()));
             old.replies
         });
         let next = now + self.limits.lead + period;
-        // A client that connects gets the newest directory first, whether it has it or not.
-        let current = self
-            .newest
-            .as_ref()
-            .or(self.push.as_ref().map(|p| &p.parts));
-        let parts = current.map_or_else(VecDeque::new, |parts| parts.iter().cloned().collect());
-        self.deadlines.insert((next, address.clone()));
+        let deadline = now + period;
+        // A client that connects gets what others have been given, whether it has it or not: the
+        // directory that holds, and towards the end of an epoch the next one too.
+        let given = self.pushes.iter().filter(|p| p.gone);
+        let parts = given.flat_map(|p| p.parts.iter().cloned()).collect();
+        self.deadlines.insert((deadline, address.clone()));
         let session = Session {
             connected: true,
             next,
+            deadline,
             replies,
             parts,
             part_last: false,
@@ -134,11 +175,11 @@ impl Sessions {
         let Some(session) = self.by_address.get_mut(address) else {
             return;
         };
-        self.deadlines.remove(&(session.next, address.clone()));
+        self.deadlines.remove(&(session.deadline, address.clone()));
         session.connected = false;
         session.parts.clear();
-        session.next = now + self.limits.linger;
-        self.deadlines.insert((session.next, address.clone()));
+        session.deadline = now + self.limits.linger;
+        self.deadlines.insert((session.deadline, address.clone()));
     }
 
     /// A reply for a client, connected or lingering.
@@ -161,33 +202,27 @@ impl Sessions {
 
     /// Fills the slots whose lead has begun, ends lingering sessions, starts a directory's push.
     pub fn handle_timeout(&mut self, now: Instant) {
-        if let Some(push) = self.push.take_if(|p| p.at <= now) {
-            for session in self.by_address.values_mut().filter(|s| s.connected) {
-                session.parts = push.parts.iter().cloned().collect();
-            }
-            self.newest = Some(push.parts);
-        }
+        self.start_pushes(now);
         let Some(period) = self.period else { return };
-        while let Some((at, address)) = self.deadlines.first().cloned() {
+        while let Some((deadline, address)) = self.deadlines.first().cloned()
+            && deadline <= now
+        {
+            self.deadlines.remove(&(deadline, address.clone()));
             let Some(session) = self.by_address.get_mut(&address) else {
-                self.deadlines.remove(&(at, address));
                 continue;
             };
-            if at > now + self.limits.lead {
-                break;
-            }
-            self.deadlines.remove(&(at, address.clone()));
             if !session.connected {
                 self.by_address.remove(&address);
                 continue;
             }
-            let frame = session.fill();
+            let (at, frame) = (session.next, session.fill());
             // After a pause of the whole process, slots are passed over, not caught up.
             let late = now.saturating_since(at);
             let missed = late.as_nanos().checked_div(period.as_nanos()).unwrap_or(0);
             let missed = u32::try_from(missed).unwrap_or(u32::MAX);
             session.next = at + period.saturating_mul(missed.saturating_add(1));
-            self.deadlines.insert((session.next, address.clone()));
+            session.deadline = session.next.saturating_sub(self.limits.lead);
+            self.deadlines.insert((session.deadline, address.clone()));
             self.transmits.push_back(Transmit {
                 to: Peer::Session(address),
                 at,
@@ -201,15 +236,11 @@ impl Sessions {
         self.transmits.pop_front()
     }
 
-    /// When the next slot is to be filled.
+    /// When the next slot is to be filled, a lingering session ends, or a push starts.
     pub fn poll_timeout(&self) -> Option<Instant> {
-        let slot = self
-            .deadlines
-            .first()
-            .map(|(at, _)| at.saturating_sub(self.limits.lead));
-        slot.into_iter()
-            .chain(self.push.as_ref().map(|p| p.at))
-            .min()
+        let session = self.deadlines.first().map(|(at, _)| *at);
+        let pushes = self.pushes.iter().filter(|p| !p.gone).map(|p| p.at);
+        session.into_iter().chain(pushes).min()
     }
 
     /// How many clients are connected.
