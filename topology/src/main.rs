@@ -1,2 +1,5 @@
-//! placeholder
-fn main() {}
+//! `topology`: see the library.
+
+fn main() -> std::process::ExitCode {
+    topology::main(std::env::args_os())
+}

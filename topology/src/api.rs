@@ -1,0 +1,150 @@
+//! HTTP routes for nodes. `docs/spec/directory.md` §7.
+//!
+//! | route | answer |
+//! |---|---|
+//! | `POST /v1/descriptor` | 200 stored or unchanged; 400, 403, 409, 422 with a line saying why |
+//! | `GET /v1/directory` | the newest directory, binary, `ETag` is its hash; 304, 404 |
+//! | `GET /v1/directory/{epoch}` | that epoch's; 304, 404 |
+//! | `GET /v1/status` | JSON for people |
+//!
+//! Limits on headers, bodies, time and connections are `runtime::http`'s. When the event loop is
+//! behind, the answer is 503.
+
+use crate::eventloop::{Command, Found};
+use directory::{Accepted, DescriptorRefused, SignedDescriptor, hex};
+use hyper::header::{CACHE_CONTROL, ETAG, HeaderMap, HeaderValue, IF_NONE_MATCH};
+use runtime::http::{Method, Request, Response, StatusCode, read_body, respond, text};
+use std::time::Duration;
+use tokio::sync::{mpsc, oneshot};
+use wire::ids::Epoch;
+
+const BINARY: &str = "application/octet-stream";
+
+pub(crate) async fn answer(
+    request: Request,
+    commands: mpsc::Sender<Command>,
+    body_timeout: Duration,
+) -> Response {
+    let path = request.uri().path().to_owned();
+    let method = request.method().clone();
+    let directory = path.strip_prefix("/v1/directory");
+    match (method, path.as_str(), directory) {
+        (Method::POST, "/v1/descriptor", _) => {
+            post_descriptor(request, &commands, body_timeout).await
+        }
+        (Method::GET, "/v1/status", _) => get_status(&commands).await,
+        (Method::GET, _, Some("")) => get_directory(request.headers(), None, &commands).await,
+        (Method::GET, _, Some(rest)) => match rest.strip_prefix('/').and_then(epoch) {
+            Some(epoch) => get_directory(request.headers(), Some(epoch), &commands).await,
+            None => not_found(),
+        },
+        (_, "/v1/descriptor" | "/v1/status", _) | (_, _, Some(_)) => {
+            text(StatusCode::METHOD_NOT_ALLOWED, "not with this method\n")
+        }
+        _ => not_found(),
+    }
+}
+
+async fn post_descriptor(
+    request: Request,
+    commands: &mpsc::Sender<Command>,
+    body_timeout: Duration,
+) -> Response {
+    let body = match read_body(request.into_body(), body_timeout).await {
+        Ok(body) => body,
+        Err(error) => return error.response(),
+    };
+    let signed = match SignedDescriptor::decode(&body) {
+        Ok(signed) => Box::new(signed),
+        Err(why) => {
+            let line = format!("this is no descriptor: {why}\n");
+            return text(StatusCode::BAD_REQUEST, line);
+        }
+    };
+    match ask(commands, |answer| Command::Descriptor(signed, answer)).await {
+        None => busy(),
+        Some(Ok(Accepted::Stored)) => text(StatusCode::OK, "stored\n"),
+        Some(Ok(Accepted::Unchanged)) => text(StatusCode::OK, "unchanged\n"),
+        Some(Err(why)) => text(status_of(why), format!("{why}\n")),
+    }
+}
+
+fn status_of(why: DescriptorRefused) -> StatusCode {
+    match why {
+        DescriptorRefused::NotAdmitted
+        | DescriptorRefused::WrongRole
+        | DescriptorRefused::BadSignature => StatusCode::FORBIDDEN,
+        DescriptorRefused::Replayed => StatusCode::CONFLICT,
+        DescriptorRefused::TooOld
+        | DescriptorRefused::FromTheFuture
+        | DescriptorRefused::NoUsableKey(_) => StatusCode::UNPROCESSABLE_ENTITY,
+    }
+}
+
+async fn get_directory(
+    headers: &HeaderMap,
+    epoch: Option<Epoch>,
+    commands: &mpsc::Sender<Command>,
+) -> Response {
+    let known = headers.get(IF_NONE_MATCH).cloned();
+    match ask(commands, |answer| Command::Directory(epoch, answer)).await {
+        None => busy(),
+        Some(None) => text(StatusCode::NOT_FOUND, "there is no such directory here\n"),
+        Some(Some(found)) => hand_out(&found, known.as_ref()),
+    }
+}
+
+fn hand_out(found: &Found, known: Option<&HeaderValue>) -> Response {
+    let tag = format!("\"{}\"", hex::encode(&found.hash.0));
+    let has_it = known
+        .and_then(|k| k.to_str().ok())
+        .is_some_and(|k| k == "*" || k.split(',').any(|one| one.trim() == tag));
+    let mut response = if has_it {
+        respond(StatusCode::NOT_MODIFIED, BINARY, "")
+    } else {
+        respond(StatusCode::OK, BINARY, found.document.to_vec())
+    };
+    let headers = response.headers_mut();
+    if let Ok(tag) = HeaderValue::from_str(&tag) {
+        headers.insert(ETAG, tag);
+    }
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
+    response
+}
+
+async fn get_status(commands: &mpsc::Sender<Command>) -> Response {
+    let Some(status) = ask(commands, Command::Status).await else {
+        return busy();
+    };
+    match serde_json::to_vec_pretty(&status) {
+        Ok(json) => respond(StatusCode::OK, "application/json", json),
+        Err(_) => text(StatusCode::INTERNAL_SERVER_ERROR, "no status\n"),
+    }
+}
+
+/// `None` when too many wait already, or the process is ending.
+async fn ask<T>(
+    commands: &mpsc::Sender<Command>,
+    command: impl FnOnce(oneshot::Sender<T>) -> Command,
+) -> Option<T> {
+    let (sender, receiver) = oneshot::channel();
+    commands.try_send(command(sender)).ok()?;
+    receiver.await.ok()
+}
+
+/// Decimal digits alone, as we write them: `+1` and `007` are no epochs.
+fn epoch(text: &str) -> Option<Epoch> {
+    let number = text.parse::<u64>().ok()?;
+    (number.to_string() == text).then_some(Epoch(number))
+}
+
+fn busy() -> Response {
+    text(StatusCode::SERVICE_UNAVAILABLE, "busy, try again soon\n")
+}
+
+fn not_found() -> Response {
+    text(
+        StatusCode::NOT_FOUND,
+        "here are /v1/descriptor, /v1/directory and /v1/status\n",
+    )
+}

@@ -1,0 +1,180 @@
+//! The command line: `topology init | run | status`.
+
+use crate::config::Config;
+use anyhow::Context as _;
+use clap::{Args, Parser, Subcommand};
+use directory::{EpochSchedule, Network, NetworkAuthority, hex};
+use runtime::clock::Clock;
+use runtime::config::{ConfigError, exit};
+use runtime::data_dir::write_atomic;
+use runtime::entropy::Entropy;
+use runtime::http_client::HttpClient;
+use runtime::shutdown::Shutdown;
+use std::ffi::OsString;
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::Duration;
+use wire::ids::NetworkId;
+
+const EXAMPLE: &str = include_str!("../topology.example.toml");
+
+/// The directory authority of a Mizzle network.
+#[derive(Parser)]
+#[command(name = "topology", version)]
+struct Arguments {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Args)]
+struct ConfigFile {
+    /// The configuration file.
+    #[arg(long, default_value = "topology.toml")]
+    config: PathBuf,
+}
+
+#[derive(Subcommand)]
+enum Verb {
+    /// Make what is missing of configuration, identity key and network.toml; print the identity.
+    Init {
+        #[command(flatten)]
+        file: ConfigFile,
+        /// Length of an epoch in a new network.toml, in seconds.
+        #[arg(long, default_value_t = 3600)]
+        epoch_seconds: u64,
+    },
+    /// Run until SIGINT or SIGTERM.
+    Run {
+        #[command(flatten)]
+        file: ConfigFile,
+        /// Read and check the configuration and the files it names, and end.
+        #[arg(long)]
+        check_config: bool,
+        /// End when this process' parent ends.
+        #[arg(long, num_args = 0..=1, require_equals = true, value_name = "PID",
+              default_missing_value = "0")]
+        die_with_parent: Option<u32>,
+    },
+    /// Ask a running authority how it is.
+    Status {
+        #[command(flatten)]
+        file: ConfigFile,
+    },
+}
+
+/// The whole program: `arguments` as from [`std::env::args_os`], the name in front.
+pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let arguments = match Arguments::try_parse_from(arguments) {
+        Ok(arguments) => arguments,
+        Err(error) => {
+            // A broken pipe is all that can go wrong here.
+            let _ = error.print();
+            return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(1));
+        }
+    };
+    let done = match arguments.verb {
+        Verb::Init {
+            file,
+            epoch_seconds,
+        } => init(&file.config, Duration::from_secs(epoch_seconds)),
+        Verb::Run {
+            file,
+            check_config: true,
+            ..
+        } => check_config(&file.config),
+        Verb::Run {
+            file,
+            check_config: false,
+            die_with_parent,
+        } => load(&file.config).and_then(|c| in_runtime(run(c, die_with_parent))),
+        Verb::Status { file } => load(&file.config).and_then(|c| in_runtime(status(c))),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            let _ = writeln!(std::io::stderr(), "topology: {error:#}");
+            let wrong_config = error.downcast_ref::<ConfigError>().is_some();
+            let code = if wrong_config {
+                exit::CONFIG
+            } else {
+                exit::FAILED
+            };
+            ExitCode::from(u8::try_from(code).unwrap_or(1))
+        }
+    }
+}
+
+fn load(path: &Path) -> anyhow::Result<Config> {
+    let config: Config = runtime::config::load(Some(path), "topology")?;
+    config.check()?;
+    Ok(config)
+}
+
+fn check_config(path: &Path) -> anyhow::Result<()> {
+    let config = load(path)?;
+    config.authority(crate::read_network(&config.network)?)?;
+    say(&format!("{} is fine.", path.display()))
+}
+
+fn init(path: &Path, epoch: Duration) -> anyhow::Result<()> {
+    if !path.exists() {
+        write_atomic(path, EXAMPLE.as_bytes())?;
+        say(&format!("wrote {}", path.display()))?;
+    }
+    let config = load(path)?;
+    let identity = crate::identity(&config)?;
+    say(&format!("identity {}", hex::encode(&identity.to_bytes())))?;
+    if config.network.exists() {
+        let listed = crate::read_network(&config.network)?.authority_index(&identity);
+        let path = config.network.display();
+        return match listed {
+            Some(_) => say(&format!("{path} is there already and lists this authority")),
+            None => anyhow::bail!("{path} is there already and does not list this authority"),
+        };
+    }
+    let schedule = EpochSchedule {
+        genesis: Clock::start().unix(),
+        length: epoch,
+    };
+    let authority = NetworkAuthority {
+        identity,
+        address: config.listen,
+    };
+    let id = Entropy::os().seed().context("cannot draw a network id")?;
+    let network = Network::new(NetworkId(*id), schedule, vec![authority], 1, Vec::new())?;
+    write_atomic(&config.network, network.to_toml().as_bytes())?;
+    say(&format!(
+        "wrote {}: add [[bootstrap]] gateways and give it to everybody",
+        config.network.display()
+    ))
+}
+
+async fn run(config: Config, parent: Option<u32>) -> anyhow::Result<()> {
+    runtime::logging::init(&config.log)?;
+    let shutdown = Shutdown::on_signals()?;
+    if let Some(parent) = parent {
+        let ours = std::os::unix::process::parent_id();
+        shutdown.follow_parent(if parent == 0 { ours } else { parent });
+    }
+    crate::run(config, shutdown).await
+}
+
+async fn status(config: Config) -> anyhow::Result<()> {
+    let answer = HttpClient::new(config.listen).get("/v1/status").await;
+    let answer = answer.context("is the authority running? Start it with `topology run`")?;
+    anyhow::ensure!(answer.status.is_success(), "it answered {}", answer.status);
+    say(&String::from_utf8_lossy(&answer.body))
+}
+
+fn in_runtime(work: impl Future<Output = anyhow::Result<()>>) -> anyhow::Result<()> {
+    tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()?
+        .block_on(work)
+}
+
+fn say(line: &str) -> anyhow::Result<()> {
+    writeln!(std::io::stdout(), "{line}").context("cannot write to standard output")
+}

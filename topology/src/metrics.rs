@@ -1,0 +1,57 @@
+//! What an authority counts, as `mizzle_…` on its loopback port.
+
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::registry::Registry;
+use runtime::metrics::ReasonLabel;
+
+#[derive(Default)]
+pub(crate) struct Metrics {
+    pub(crate) accepted: Counter,
+    pub(crate) refused: Family<ReasonLabel, Counter>,
+    pub(crate) published: Counter,
+    pub(crate) keep_failures: Counter,
+    pub(crate) epoch: Gauge,
+    pub(crate) nodes_admitted: Gauge,
+    pub(crate) nodes_usable: Gauge,
+}
+
+impl Metrics {
+    pub(crate) fn new() -> (Self, Registry) {
+        let (m, mut registry) = (Self::default(), Registry::default());
+        let r = registry.sub_registry_with_prefix("mizzle");
+        r.register(
+            "descriptors_accepted",
+            "Descriptors that were new",
+            m.accepted.clone(),
+        );
+        r.register(
+            "descriptors_refused",
+            "Descriptors that do not count",
+            m.refused.clone(),
+        );
+        r.register(
+            "directories_published",
+            "Directories signed and shown",
+            m.published.clone(),
+        );
+        r.register(
+            "directory_keep_failures",
+            "Times a signed directory could not be made durable",
+            m.keep_failures.clone(),
+        );
+        r.register("epoch", "Epoch of the newest directory", m.epoch.clone());
+        r.register(
+            "nodes_admitted",
+            "Nodes on the allow-list",
+            m.nodes_admitted.clone(),
+        );
+        r.register(
+            "nodes_usable",
+            "Nodes that would stand in the next directory",
+            m.nodes_usable.clone(),
+        );
+        (m, registry)
+    }
+}
