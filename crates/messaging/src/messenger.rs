@@ -1,11 +1,12 @@
 //! [`Messenger`]: the machine that owns contacts, invites, inboxes and messages.
 //!
 //! Here: its inputs and outputs, and the one function ([`Messenger::advance`]) that every input ends
-//! with. Its parts: what a contact is (`contacts`), what goes out (`outgoing`, `path`), what comes in
+//! with. Its parts: what a contact is (`contacts`), what goes out (`outgoing`, `dispatch`, `path`), what comes in
 //! (`incoming`), which inboxes are open (`inboxes`), cards (`invites`), and rows for the store
 //! (`rows`, `restore`). `docs/spec/messaging.md` §6 gives the rules.
 
 mod contacts;
+mod dispatch;
 mod inboxes;
 mod incoming;
 mod invites;
@@ -20,10 +21,10 @@ use crate::order::Order;
 use crate::records::{Record, Table};
 use contacts::Contact;
 use directory::{Directory, Position};
+use dispatch::Dispatch;
 use inboxes::Inbox;
 use incoming::WaitingCell;
 use invites::Invite;
-use outgoing::Dispatch;
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
 use std::sync::Arc;
@@ -34,6 +35,10 @@ use wire::keys::IdentityPublic;
 use wire::rng::KeyRng;
 use wire::time::{Instant, UnixTime, WallAnchor};
 use zeroize::Zeroizing;
+
+/// An order without any word from the network is given again after so many times
+/// [`MessengerConfig::attempt_timeout`]. It may only be waiting for its turn, so this is long.
+const UNANSWERED: u32 = 20;
 
 /// Limits and times. [`MessengerConfig::new`] gives the defaults.
 #[derive(Clone, Debug)]

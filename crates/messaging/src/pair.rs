@@ -154,3 +154,6 @@ impl Periods<'_> {
         u64::from(self.0.parameters.inbox_period).max(1)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -43,6 +43,7 @@ pub(super) enum ParcelState {
     UnderWay {
         handle: DepositHandle,
         address: InboxAddress,
+        ordered: Instant,
         sent: Option<Instant>,
     },
     /// Durable at a gateway.

@@ -10,7 +10,7 @@
 //!   vanished: what the other end was told is stored should be fetched, and a gateway that blinks
 //!   should lose nothing.
 
-use super::{Earliest, Messenger, rows};
+use super::{Earliest, Messenger, UNANSWERED, rows};
 use crate::identity::ContactId;
 use crate::order::{InboxOutcome, Order, OwnInbox};
 use crate::pair::{Periods, expand, reader_choice};
@@ -52,7 +52,7 @@ pub(super) struct Inbox {
     pub(super) purpose: Purpose,
     /// Not prolonged beyond, and closed then.
     pub(super) until: UnixTime,
-    /// When to open or prolong it; `None` while it stands long enough, or an answer is awaited.
+    /// When to open or prolong it; `None` while it stands to its end.
     open_at: Option<Instant>,
     refusals: u32,
     /// When to close it, once it is not wanted any more.
@@ -147,7 +147,8 @@ impl Messenger {
         let longest = view.directory.parameters.inbox_ttl_max;
         for (id, inbox) in &mut self.inboxes {
             if inbox.open_at.is_some_and(|at| at <= now) {
-                inbox.open_at = None;
+                // Asked again in the unlikely case that no outcome ever comes.
+                inbox.open_at = Some(now + self.config.attempt_timeout * UNANSWERED);
                 let ttl = inbox.until.saturating_since(unix).min(longest);
                 self.dispatch.orders.push_back(Order::Open(OwnInbox {
                     gateway: inbox.gateway,

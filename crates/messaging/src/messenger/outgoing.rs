@@ -1,64 +1,22 @@
-//! What goes out: texts and Hellos, from acceptance to *stored*. Not here: which candidate comes
-//! next ([`super::path`]), and sealing ([`crate::suite1`]).
+//! What goes out: texts and Hellos, from acceptance to *stored*. Not here: which cell goes where
+//! ([`super::dispatch`]), and sealing ([`crate::suite1`]).
 
-use super::contacts::{Contact, Parcel, ParcelState, SENT_MAX, Sent};
+use super::contacts::{Parcel, ParcelState, SENT_MAX, Sent};
+use super::dispatch::{What, hello_candidates};
 use super::path::Path;
-use super::{Earliest, Messenger, View, rows};
+use super::{Earliest, Messenger, UNANSWERED, rows};
 use crate::event::{
     ClientMessageId, Event, FailReason, MessageId, MessageState, SendError, SendOutcome,
 };
 use crate::identity::ContactId;
 use crate::inner::{BODY_MAX, Inner};
-use crate::order::{DepositHandle, DepositOutcome, Order};
-use crate::pair::{Periods, expand};
+use crate::order::{DepositHandle, DepositOutcome};
+use crate::pair::expand;
 use crate::records::Table;
 use crate::suite1;
-use std::collections::{BTreeMap, VecDeque};
+use std::time::Duration;
 use wire::ids::{CellId, InboxAddress};
 use wire::time::{Instant, UnixTime};
-
-/// Which parcel an attempt carries.
-#[derive(Clone, Copy)]
-pub(super) enum What {
-    Hello(ContactId, usize),
-    Text(ContactId, u64),
-}
-
-/// Orders, and the attempts they make.
-#[derive(Default)]
-pub(super) struct Dispatch {
-    attempts: BTreeMap<DepositHandle, What>,
-    next: u64,
-    pub(super) orders: VecDeque<Order>,
-}
-
-impl Dispatch {
-    fn deposit(&mut self, what: What, parcel: &mut Parcel, address: &InboxAddress) {
-        let handle = DepositHandle(self.next);
-        self.next += 1;
-        self.attempts.insert(handle, what);
-        self.orders.push_back(Order::Deposit {
-            handle,
-            address: address.clone(),
-            cell_id: parcel.cell_id,
-            cell: parcel.cell.clone(),
-        });
-        parcel.state = ParcelState::UnderWay {
-            handle,
-            address: address.clone(),
-            sent: None,
-        };
-    }
-
-    /// Takes a parcel back; it waits again.
-    pub(super) fn withdraw(&mut self, parcel: &mut Parcel) {
-        if let ParcelState::UnderWay { handle, .. } = parcel.state {
-            self.attempts.remove(&handle);
-            self.orders.push_back(Order::Cancel { handle });
-            parcel.state = ParcelState::Waiting;
-        }
-    }
-}
 
 impl Messenger {
     /// Sends a text; idempotent by `id`, as long as the message is remembered.
@@ -263,12 +221,11 @@ impl Messenger {
             return;
         };
         let late = |parcel: &Parcel| match &parcel.state {
-            ParcelState::UnderWay {
-                address,
-                sent: Some(sent),
-                ..
-            } if *sent + timeout <= now => Some(address.inbox),
-            ParcelState::UnderWay { .. } | ParcelState::Waiting | ParcelState::Stored => None,
+            ParcelState::UnderWay { address, .. } => {
+                let late = parcel.deadline(timeout).is_some_and(|at| at <= now);
+                late.then_some(address.inbox)
+            }
+            ParcelState::Waiting | ParcelState::Stored => None,
         };
         for parcel in contact.outbox.values_mut() {
             if let Some(inbox) = late(parcel) {
@@ -330,69 +287,10 @@ impl Messenger {
         self.write_contact(id);
     }
 
-    /// Takes back what is under way to gateways that are gone, or that are our entry now.
-    pub(super) fn withdraw_unusable(&mut self) {
-        let Some(view) = &self.view else {
-            return;
-        };
-        for contact in self.contacts.values_mut() {
-            let hello = contact.hello.iter_mut().flat_map(|h| &mut h.parcels);
-            for parcel in contact.outbox.values_mut().chain(hello) {
-                if let ParcelState::UnderWay { address, .. } = &parcel.state
-                    && !view.usable(&address.gateway)
-                {
-                    self.dispatch.withdraw(parcel);
-                }
-            }
-        }
-    }
-
-    /// Orders deposits for one contact, as far as path and window allow.
-    pub(super) fn pump(&mut self, id: &ContactId, now: Instant, unix: UnixTime) {
-        let (Some(view), Some(contact)) = (&self.view, self.contacts.get_mut(id)) else {
-            return;
-        };
-        let confirmed = contact.is_confirmed();
-        if let Some(hello) = &mut contact.hello {
-            let list = hello_candidates(&hello.invites, Some(view));
-            if let Some(target) = hello.path.target(&list)
-                && hello.path.not_before() <= now
-            {
-                for (index, parcel) in hello.parcels.iter_mut().enumerate() {
-                    if parcel.is_waiting() {
-                        let what = What::Hello(*id, index);
-                        self.dispatch.deposit(what, parcel, target);
-                    }
-                }
-            }
-            if hello.holds_texts && !confirmed {
-                return;
-            }
-        }
-        if contact.outbox.is_empty() || now < contact.path.not_before() {
-            return;
-        }
-        let derive = || text_candidates(&contact.identity, &contact.pairs, view, unix);
-        let list = contact.candidates.get_or_insert_with(derive);
-        let Some(target) = contact.path.target(list) else {
-            return;
-        };
-        let window = contact.path.window();
-        for (seq, parcel) in contact.outbox.iter_mut().take(window) {
-            if parcel.is_waiting() {
-                let what = What::Text(*id, *seq);
-                self.dispatch.deposit(what, parcel, target);
-            }
-        }
-    }
-
     pub(super) fn outgoing_deadlines(&self, next: &mut Earliest) {
         let sent = |parcel: &Parcel, next: &mut Earliest| {
-            if let ParcelState::UnderWay {
-                sent: Some(sent), ..
-            } = parcel.state
-            {
-                next.offer(sent + self.config.attempt_timeout, "message attempt");
+            if let Some(at) = parcel.deadline(self.config.attempt_timeout) {
+                next.offer(at, "message attempt");
             }
         };
         for contact in self.contacts.values() {
@@ -411,6 +309,18 @@ impl Messenger {
                     next.offer(self.clock.instant_at(expires), "message expiry");
                 }
             }
+        }
+    }
+}
+
+impl Parcel {
+    /// When to give this attempt up: it left and brings nothing, or never had a turn.
+    fn deadline(&self, timeout: Duration) -> Option<Instant> {
+        match self.state {
+            ParcelState::UnderWay { ordered, sent, .. } => {
+                Some(sent.map_or(ordered + timeout * UNANSWERED, |sent| sent + timeout))
+            }
+            ParcelState::Waiting | ParcelState::Stored => None,
         }
     }
 }
@@ -451,36 +361,6 @@ fn parcel_outcome(parcel: &mut Parcel, outcome: DepositOutcome, now: Instant) ->
     }
 }
 
-fn hello_candidates(invites: &[InboxAddress; 2], view: Option<&View>) -> Vec<InboxAddress> {
-    let usable = |a: &&InboxAddress| view.is_some_and(|v| v.usable(&a.gateway));
-    invites.iter().filter(usable).cloned().collect()
-}
-
-/// Where a contact may read, best first: the ranking of each secret in turn, without our entry.
-fn text_candidates(
-    reader: &wire::keys::IdentityPublic,
-    pairs: &[super::contacts::Pair],
-    view: &View,
-    unix: UnixTime,
-) -> Vec<InboxAddress> {
-    let period = Periods(&view.directory).at(unix);
-    let of_pair = |pair: &super::contacts::Pair| {
-        let ranking = pair.secret.ranking(reader, period, &view.directory);
-        let usable = ranking.into_iter().filter(|g| view.usable(g));
-        usable
-            .map(|g| pair.secret.address(reader, period, g))
-            .collect::<Vec<_>>()
-    };
-    pairs.iter().flat_map(of_pair).collect()
-}
-
 fn labelled(label: &[u8], text: &str) -> Vec<u8> {
     [label, b"\0", text.as_bytes()].concat()
-}
-
-impl Contact {
-    /// Derive again where to write: the period or the directory changed.
-    pub(super) fn forget_candidates(&mut self) {
-        self.candidates = None;
-    }
 }
