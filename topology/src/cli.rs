@@ -93,7 +93,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            let _ = writeln!(std::io::stderr(), "topology: {error:#}");
+            let _ = writeln!(std::io::stderr(), "topology: {}", in_one_line(&error));
             let wrong_config = error.downcast_ref::<ConfigError>().is_some();
             let code = if wrong_config {
                 exit::CONFIG
@@ -103,6 +103,22 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
             ExitCode::from(u8::try_from(code).unwrap_or(1))
         }
     }
+}
+
+/// The chain of causes; those that say what stands there already are left out.
+fn in_one_line(error: &anyhow::Error) -> String {
+    error
+        .chain()
+        .map(ToString::to_string)
+        .fold(String::new(), |line, cause| {
+            if line.contains(&cause) {
+                line
+            } else if line.is_empty() {
+                cause
+            } else {
+                format!("{line}: {cause}")
+            }
+        })
 }
 
 fn load(path: &Path) -> anyhow::Result<Config> {

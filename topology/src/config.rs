@@ -230,7 +230,7 @@ fn rate(key: &str, per_second: Option<f64>) -> Result<Option<Rate>, ConfigError>
     Ok(Some(Rate((per_second * 1000.0).round() as u32)))
 }
 
-fn value(key: &str, message: impl Into<String>) -> ConfigError {
+pub(crate) fn value(key: &str, message: impl Into<String>) -> ConfigError {
     ConfigError::Value {
         key: key.into(),
         message: message.into(),

@@ -14,9 +14,13 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
 use wire::ids::{DirectoryHash, Epoch};
+use wire::time::Instant;
 
 /// The wall clock may be put forward or back: deadlines are looked at so often at least.
 const WAIT_MAX: Duration = Duration::from_secs(1);
+
+/// Descriptors come in bursts, once in an epoch: they are written together.
+const SAVE_AFTER: Duration = Duration::from_millis(500);
 
 /// What a handler wants. A dropped answer is of no consequence.
 pub(crate) enum Command {
@@ -53,6 +57,8 @@ pub(crate) struct Eventloop<'a> {
     pub(crate) clock: Clock,
     pub(crate) dir: &'a DataDir,
     pub(crate) metrics: Metrics,
+    /// Since when descriptors are here that are not on disk.
+    pub(crate) unsaved: Option<Instant>,
 }
 
 impl Eventloop<'_> {
@@ -70,17 +76,43 @@ impl Eventloop<'_> {
             // 2. Wait for the first of: end, request, deadline.
             let wait = self.until_deadline();
             tokio::select! {
-                () = shutdown.wait() => return Ok(()),
+                () = shutdown.wait() => break,
                 command = inbox.recv() => match command {
                     // 3. Requests.
                     Some(command) => self.on_command(command),
-                    None => return Ok(()),
+                    None => break,
                 },
                 // 4. Time.
                 () = tokio::time::sleep(wait) => {
                     self.authority.handle_timeout(self.clock.unix());
                 }
             }
+            // 5. Descriptors to disk, many at a time.
+            if self
+                .unsaved
+                .is_some_and(|since| self.clock.now() - since > SAVE_AFTER)
+            {
+                self.save_descriptors().await;
+            }
+        }
+        self.save_descriptors().await;
+        Ok(())
+    }
+
+    /// Takes up what was on disk before the start; refusals are of no interest.
+    pub(crate) fn restore(&mut self, descriptors: Vec<SignedDescriptor>) {
+        for signed in descriptors {
+            let _ = self.authority.handle_descriptor(signed, self.clock.unix());
+        }
+    }
+
+    async fn save_descriptors(&mut self) {
+        if self.unsaved.take().is_none() {
+            return;
+        }
+        let descriptors = self.authority.descriptors();
+        if let Err(error) = vault::write_descriptors(self.dir, descriptors).await {
+            tracing::warn!(%error, "descriptors cannot be kept; a restart would wait for all nodes");
         }
     }
 
@@ -124,6 +156,8 @@ impl Eventloop<'_> {
                 match result {
                     Ok(Accepted::Stored) => {
                         self.metrics.accepted.inc();
+                        let now = self.clock.now();
+                        self.unsaved.get_or_insert(now);
                     }
                     Ok(Accepted::Unchanged) => {}
                     Err(why) => {

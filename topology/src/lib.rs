@@ -21,14 +21,15 @@ mod vault;
 pub use cli::main;
 pub use config::{Config, NodeEntry, Overrides, Profile, RoleEntry};
 
-use anyhow::Context as _;
-use directory::{Authority, Network};
+use directory::{Authority, AuthorityError, NETWORK_TOML_MAX, Network};
 use runtime::clock::Clock;
+use runtime::config::ConfigError;
 use runtime::data_dir::DataDir;
 use runtime::entropy::Entropy;
 use runtime::http::{self, HttpLimits};
 use runtime::keyfile;
 use runtime::shutdown::Shutdown;
+use std::io::Read as _;
 use std::path::Path;
 use std::sync::Arc;
 use tokio::sync::mpsc;
@@ -44,10 +45,10 @@ pub async fn run(config: Config, shutdown: Shutdown) -> anyhow::Result<()> {
     let network = read_network(&config.network)?;
     let dir = DataDir::open(&config.data_dir)?;
     let secret = keyfile::load_or_create_identity(&dir, KEY_FILE, &mut Entropy::os())?;
-    let kept = vault::read(&dir)?;
+    let (kept, descriptors) = (vault::read(&dir)?, vault::read_descriptors(&dir)?);
     let clock = Clock::start();
     let settings = config.authority(network.clone())?;
-    let authority = Authority::new(settings, secret, kept, clock.unix())?;
+    let authority = Authority::new(settings, secret, kept, clock.unix()).map_err(explain)?;
 
     let listener = http::bind(config.listen).await?;
     let metrics_listener = http::bind_loopback(config.metrics_port).await?;
@@ -68,29 +69,45 @@ pub async fn run(config: Config, shutdown: Shutdown) -> anyhow::Result<()> {
     let shown = runtime::metrics::serve(metrics_listener, Arc::new(registry), shutdown.clone());
     let shown = tokio::spawn(shown);
 
-    let result = eventloop::Eventloop {
+    let mut eventloop = eventloop::Eventloop {
         authority,
         network,
         clock,
         dir: &dir,
         metrics,
-    }
-    .run(inbox, shutdown.clone())
-    .await;
+        unsaved: None,
+    };
+    eventloop.restore(descriptors);
+    let result = eventloop.run(inbox, shutdown.clone()).await;
     shutdown.trigger();
     let _ = tokio::join!(api, shown);
     result
 }
 
 /// Reads and checks a `network.toml`.
-pub fn read_network(path: &Path) -> anyhow::Result<Network> {
-    let text = std::fs::read_to_string(path).with_context(|| {
-        format!(
-            "cannot read {}: check the key `network`, or make one with `topology init`",
-            path.display()
-        )
-    })?;
-    Network::from_toml(&text).with_context(|| path.display().to_string())
+pub fn read_network(path: &Path) -> Result<Network, ConfigError> {
+    let shown = path.display();
+    let cannot = |error: std::io::Error| {
+        let message = format!("cannot read {shown} ({error}); make one with `topology init`");
+        config::value("network", message)
+    };
+    let mut text = String::new();
+    let file = std::fs::File::open(path).map_err(cannot)?;
+    let mut file = file.take(NETWORK_TOML_MAX as u64 + 1);
+    file.read_to_string(&mut text).map_err(cannot)?;
+    Network::from_toml(&text).map_err(|e| config::value("network", format!("{shown}: {e}")))
+}
+
+/// Whether another start would end in the same way until a person changes something.
+fn explain(error: AuthorityError) -> anyhow::Error {
+    match error {
+        AuthorityError::BadKept(_) => error.into(),
+        AuthorityError::NotListed
+        | AuthorityError::NeedsVotes
+        | AuthorityError::BadParameter(_)
+        | AuthorityError::AdmittedTwice(_)
+        | AuthorityError::TooManyAdmitted => config::value("network", error.to_string()).into(),
+    }
 }
 
 /// The authority's identity, made at the first call.

@@ -2,12 +2,18 @@
 //! killed or lost power never signs a second one for an epoch.
 //!
 //! One file for each place of a ring of [`KEPT_MAX`], by epoch: nothing has to be listed or
-//! cleaned up.
+//! cleaned up. Beside them stand the nodes' descriptors, so that a restart between two epochs does
+//! not have to wait until every node comes by again; losing those costs no more than that.
 
 use anyhow::Context as _;
-use directory::{DOCUMENT_MAX, KEPT_MAX, SignedDirectory};
+use directory::{
+    ADMITTED_MAX, DESCRIPTOR_MAX, DOCUMENT_MAX, KEPT_MAX, SignedDescriptor, SignedDirectory,
+};
 use runtime::data_dir::{DataDir, DataDirError, write_atomic};
 use wire::ids::Epoch;
+
+const DESCRIPTORS_FILE: &str = "descriptors";
+const DESCRIPTORS_LEN_MAX: u64 = (ADMITTED_MAX * (2 + DESCRIPTOR_MAX)) as u64;
 
 /// Every directory that is kept. A damaged file is an error: going on without it could mean
 /// signing twice.
@@ -34,8 +40,44 @@ pub(crate) async fn write(
     epoch: Epoch,
     document: Vec<u8>,
 ) -> Result<(), DataDirError> {
-    let path = dir.file(&name(epoch.0 % KEPT_MAX as u64));
-    tokio::task::spawn_blocking(move || write_atomic(&path, &document))
+    replace(dir, &name(epoch.0 % KEPT_MAX as u64), document).await
+}
+
+/// The descriptors that were here before a restart. What cannot be read is left out: the nodes
+/// will come by again.
+pub(crate) fn read_descriptors(dir: &DataDir) -> anyhow::Result<Vec<SignedDescriptor>> {
+    let bytes = dir.read(DESCRIPTORS_FILE, DESCRIPTORS_LEN_MAX)?;
+    let mut rest = bytes.as_deref().unwrap_or_default();
+    let mut descriptors = Vec::new();
+    while let Some((len, behind)) = rest.split_first_chunk::<2>() {
+        let len = usize::from(u16::from_be_bytes(*len));
+        let Some((one, behind)) = behind.split_at_checked(len) else {
+            break;
+        };
+        descriptors.extend(SignedDescriptor::decode(one));
+        rest = behind;
+    }
+    Ok(descriptors)
+}
+
+/// Replaces the descriptors on disk.
+pub(crate) async fn write_descriptors<'a>(
+    dir: &DataDir,
+    descriptors: impl Iterator<Item = &'a SignedDescriptor>,
+) -> Result<(), DataDirError> {
+    let mut out = Vec::new();
+    for descriptor in descriptors {
+        let bytes = descriptor.encode();
+        // At most DESCRIPTOR_MAX.
+        out.extend_from_slice(&(bytes.len() as u16).to_be_bytes());
+        out.extend_from_slice(&bytes);
+    }
+    replace(dir, DESCRIPTORS_FILE, out).await
+}
+
+async fn replace(dir: &DataDir, name: &str, bytes: Vec<u8>) -> Result<(), DataDirError> {
+    let path = dir.file(name);
+    tokio::task::spawn_blocking(move || write_atomic(&path, &bytes))
         .await
         .expect("writing a file does not panic")
 }

@@ -294,6 +294,11 @@ impl Authority {
         Some((&kept.directory, &kept.document))
     }
 
+    /// The newest descriptor of each node, to be handed in again after a restart.
+    pub fn descriptors(&self) -> impl Iterator<Item = &SignedDescriptor> {
+        self.descriptors.values()
+    }
+
     /// Nodes on the allow-list, those with a descriptor here, and those of them that would stand in
     /// the next directory.
     pub fn counts(&self) -> (usize, usize, usize) {

@@ -1,0 +1,410 @@
+//! The real program on loopback: its routes, what it refuses, what survives its end.
+#![allow(clippy::unwrap_used, reason = "a test may fail by panic")]
+
+use directory::testing::{self, nobodys_key};
+use directory::{
+    Directory, EpochSchedule, Network, NetworkAuthority, Role, SignedDescriptor, SignedDirectory,
+    hex,
+};
+use runtime::http_client::{Answer, HttpClient, Method, StatusCode};
+use std::fmt::Write as _;
+use std::io::Write as _;
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use wire::ids::Epoch;
+use wire::keys::IdentitySecret;
+use wire::time::UnixTime;
+
+const SEED: u64 = 11;
+const MIXES: usize = 3;
+const NODES: usize = 4;
+
+/// A folder with everything an authority needs, and its process while it runs.
+struct Fixture {
+    folder: tempfile::TempDir,
+    network: Network,
+    address: SocketAddr,
+    child: Option<Child>,
+}
+
+impl Drop for Fixture {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
+impl Fixture {
+    fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let data = folder.path().join("data");
+        std::fs::create_dir(&data).unwrap();
+        std::fs::set_permissions(&data, PermissionsExt::from_mode(0o700)).unwrap();
+        let key = data.join("identity.key");
+        std::fs::write(&key, [5; 32]).unwrap();
+        std::fs::set_permissions(&key, PermissionsExt::from_mode(0o600)).unwrap();
+        let (address, metrics) = (free_address(), free_address());
+        let authority = NetworkAuthority {
+            identity: IdentitySecret::from_seed(&[5; 32]).public(),
+            address,
+        };
+        let schedule = EpochSchedule {
+            genesis: now(),
+            length: Duration::from_secs(600),
+        };
+        let id = testing::network_id(SEED);
+        let network = Network::new(id, schedule, vec![authority], 1, Vec::new()).unwrap();
+        std::fs::write(folder.path().join("network.toml"), network.to_toml()).unwrap();
+        let mut text = format!(
+            "data_dir = {data:?}\nnetwork = {:?}\nlisten = \"{address}\"\nmetrics_port = {}\n\
+             profile = \"localnet\"\n",
+            folder.path().join("network.toml"),
+            metrics.port(),
+        );
+        for index in 0..NODES {
+            let identity = hex::encode(&testing::node_secret(SEED, index).public().to_bytes());
+            let role = if index < MIXES { "mix" } else { "gateway" };
+            let _ = write!(
+                text,
+                "[[node]]\nidentity = \"{identity}\"\nrole = \"{role}\"\noperator = \"o{index}\"\n"
+            );
+        }
+        std::fs::write(folder.path().join("topology.toml"), text).unwrap();
+        Self {
+            folder,
+            network,
+            address,
+            child: None,
+        }
+    }
+
+    async fn started() -> Self {
+        let mut fixture = Self::new();
+        fixture.start().await;
+        fixture
+    }
+
+    fn config(&self) -> PathBuf {
+        self.folder.path().join("topology.toml")
+    }
+
+    async fn start(&mut self) {
+        let config = self.config();
+        let mut command = program(&["run", "--die-with-parent", "--config"], Some(&config));
+        self.child = Some(command.stderr(Stdio::null()).spawn().unwrap());
+        let patience = Instant::now() + Duration::from_secs(20);
+        while self.get("/v1/status").await.is_none() {
+            assert!(Instant::now() < patience, "the authority does not start");
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    }
+
+    /// As a power cut would.
+    fn kill(&mut self) {
+        if let Some(mut child) = self.child.take() {
+            child.kill().unwrap();
+            child.wait().unwrap();
+        }
+    }
+
+    async fn get(&self, path: &str) -> Option<Answer> {
+        HttpClient::new(self.address).get(path).await.ok()
+    }
+
+    async fn post(&self, body: Vec<u8>) -> (StatusCode, String) {
+        let client = HttpClient::new(self.address);
+        let answer = client.request(Method::POST, "/v1/descriptor", &[], body);
+        let answer = answer.await.unwrap();
+        (
+            answer.status,
+            String::from_utf8(answer.body.to_vec()).unwrap(),
+        )
+    }
+
+    async fn upload_all(&self) {
+        for index in 0..NODES {
+            let (status, text) = self.post(descriptor(index, now())).await;
+            assert_eq!((status, &text[..]), (StatusCode::OK, "stored\n"));
+        }
+    }
+
+    async fn directory(&self, path: &str) -> Option<Directory> {
+        let answer = self.get(path).await.unwrap();
+        if answer.status == StatusCode::NOT_FOUND {
+            return None;
+        }
+        let signed = SignedDirectory::decode(&answer.body).unwrap();
+        Some((*signed.accept(&self.network, None, now()).unwrap()).clone())
+    }
+}
+
+fn program(arguments: &[&str], config: Option<&Path>) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_topology"));
+    command.args(arguments).args(config).stdin(Stdio::null());
+    command
+}
+
+fn output(arguments: &[&str], config: &Path) -> (Option<i32>, String) {
+    let Output {
+        status,
+        stdout,
+        stderr,
+    } = program(arguments, Some(config)).output().unwrap();
+    let text = [stdout, stderr].concat();
+    (status.code(), String::from_utf8(text).unwrap())
+}
+
+fn free_address() -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    listener.local_addr().unwrap()
+}
+
+fn now() -> UnixTime {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
+    UnixTime(u64::try_from(since.as_millis()).unwrap())
+}
+
+fn descriptor(index: usize, published: UnixTime) -> Vec<u8> {
+    let role = if index < MIXES {
+        Role::Mix
+    } else {
+        Role::Gateway
+    };
+    let node = testing::node(SEED, index, role, Epoch(0), nobodys_key);
+    let secret = testing::node_secret(SEED, index);
+    let network = testing::network_id(SEED);
+    let signed = SignedDescriptor::sign(node, published, &secret, &network);
+    signed.unwrap().encode()
+}
+
+#[tokio::test]
+async fn a_directory_is_made_and_survives_a_kill() {
+    let mut fixture = Fixture::started().await;
+    assert!(fixture.directory("/v1/directory").await.is_none());
+    fixture.upload_all().await;
+    let first = fixture.directory("/v1/directory").await.unwrap();
+    assert_eq!(first.epoch, Epoch(0));
+    assert_eq!(first.nodes().count(), NODES);
+    let same = fixture.directory("/v1/directory/0").await.unwrap();
+    assert_eq!(same.hash(), first.hash());
+
+    // At once after it was shown: it was durable before.
+    fixture.kill();
+    fixture.start().await;
+    let again = fixture.directory("/v1/directory/0").await.unwrap();
+    assert_eq!(again.hash(), first.hash());
+    // Other descriptors change nothing of what is signed.
+    fixture.upload_all().await;
+    let again = fixture.directory("/v1/directory").await.unwrap();
+    assert_eq!(again.hash(), first.hash());
+}
+
+#[tokio::test]
+async fn descriptors_survive_too() {
+    let mut fixture = Fixture::started().await;
+    let (status, _) = fixture.post(descriptor(0, now())).await;
+    assert_eq!(status, StatusCode::OK);
+    // They are written half a second after the first of a burst, seen at the next step of the loop.
+    tokio::time::sleep(Duration::from_millis(2500)).await;
+    fixture.kill();
+    fixture.start().await;
+    let status = fixture.get("/v1/status").await.unwrap();
+    let status: serde_json::Value = serde_json::from_slice(&status.body).unwrap();
+    assert_eq!(status["nodes_with_descriptor"], 1);
+    assert_eq!(status["nodes_admitted"], NODES);
+}
+
+#[tokio::test]
+async fn bad_uploads_have_named_outcomes() {
+    let fixture = Fixture::started().await;
+    let good = descriptor(0, now());
+    let refused = |body: Vec<u8>| fixture.post(body);
+
+    let (status, text) = refused(b"no descriptor".to_vec()).await;
+    assert_eq!(status, StatusCode::BAD_REQUEST);
+    assert!(text.contains("magic"), "{text}");
+    let (status, _) = refused(Vec::new()).await;
+    assert_eq!(status, StatusCode::BAD_REQUEST);
+    let (status, _) = refused(good[..good.len() - 1].to_vec()).await;
+    assert_eq!(status, StatusCode::BAD_REQUEST);
+    let (status, _) = refused(vec![0; directory::DESCRIPTOR_MAX + 1]).await;
+    assert_eq!(status, StatusCode::PAYLOAD_TOO_LARGE);
+
+    let mut wrong = good.clone();
+    *wrong.last_mut().unwrap() ^= 1;
+    let (status, text) = refused(wrong).await;
+    assert_eq!(status, StatusCode::FORBIDDEN);
+    assert!(text.contains("signature"), "{text}");
+    let (status, text) = refused(descriptor(NODES + 1, now())).await;
+    assert_eq!(status, StatusCode::FORBIDDEN);
+    assert!(text.contains("allow-list"), "{text}");
+
+    assert_eq!(refused(good.clone()).await.0, StatusCode::OK);
+    assert_eq!(refused(good).await.1, "unchanged\n");
+    let older = UnixTime(now().0 - 60_000);
+    assert_eq!(refused(descriptor(0, older)).await.0, StatusCode::CONFLICT);
+    let stale = UnixTime(now().0 - 3_600_000);
+    let (status, _) = refused(descriptor(1, stale)).await;
+    assert_eq!(status, StatusCode::UNPROCESSABLE_ENTITY);
+}
+
+#[tokio::test]
+async fn routes_and_methods() {
+    let fixture = Fixture::started().await;
+    for path in [
+        "/",
+        "/v1/directory/+1",
+        "/v1/directory/00",
+        "/v1/directoryx",
+        "/v2/status",
+    ] {
+        let status = fixture.get(path).await.unwrap().status;
+        assert_eq!(status, StatusCode::NOT_FOUND, "{path}");
+    }
+    let client = HttpClient::new(fixture.address);
+    for (method, path) in [
+        (Method::GET, "/v1/descriptor"),
+        (Method::DELETE, "/v1/directory"),
+        (Method::POST, "/v1/status"),
+    ] {
+        let answer = client.request(method, path, &[], "").await.unwrap();
+        assert_eq!(answer.status, StatusCode::METHOD_NOT_ALLOWED, "{path}");
+    }
+    // A peer that speaks no HTTP disturbs nobody.
+    let mut tcp = TcpStream::connect(fixture.address).unwrap();
+    tcp.write_all(&[0x16, 3, 1, 0xff, 0xff, 0, 13, 10, 13, 10])
+        .unwrap();
+    assert!(fixture.get("/v1/status").await.unwrap().status.is_success());
+}
+
+#[tokio::test]
+async fn who_has_it_is_told_so() {
+    let fixture = Fixture::started().await;
+    fixture.upload_all().await;
+    let directory = fixture.directory("/v1/directory").await.unwrap();
+    let tag = format!("\"{}\"", hex::encode(&directory.hash().0));
+    let client = HttpClient::new(fixture.address);
+    for (known, expected) in [
+        (tag.clone(), StatusCode::NOT_MODIFIED),
+        (format!("\"other\", {tag}"), StatusCode::NOT_MODIFIED),
+        ("*".to_owned(), StatusCode::NOT_MODIFIED),
+        ("\"other\"".to_owned(), StatusCode::OK),
+    ] {
+        let headers = [("if-none-match", &known[..])];
+        let answer = client.request(Method::GET, "/v1/directory", &headers, "");
+        let answer = answer.await.unwrap();
+        assert_eq!(answer.status, expected, "{known}");
+        assert_eq!(answer.body.is_empty(), expected == StatusCode::NOT_MODIFIED);
+    }
+}
+
+#[tokio::test]
+async fn starts_that_cannot_be() {
+    let mut fixture = Fixture::new();
+    let config = fixture.config();
+    let check = || output(&["run", "--check-config", "--config"], &config);
+    let run = || output(&["run", "--config"], &config);
+    let good = std::fs::read_to_string(&config).unwrap();
+    assert_eq!(check().0, Some(0), "{}", check().1);
+
+    for (from, to, code, says) in [
+        ("profile", "profil", 78, "profil"),
+        ("\"localnet\"", "\"lan\"", 78, "lan"),
+        ("role = \"mix\"", "role = \"exit\"", 78, "exit"),
+        ("identity = \"", "identity = \"0", 78, "identity"),
+        (
+            "[[node]]",
+            "[parameters]\nloop_rate = 0\n[[node]]",
+            78,
+            "loop_rate",
+        ),
+        (
+            "[[node]]",
+            "[parameters]\nkey_overlap_ms = 600000\n[[node]]",
+            78,
+            "key_overlap",
+        ),
+        (
+            "[[node]]",
+            "expected_nodes = 5\n[[node]]",
+            78,
+            "expected_nodes",
+        ),
+        ("network.toml", "nowhere.toml", 78, "nowhere.toml"),
+    ] {
+        std::fs::write(&config, good.replacen(from, to, 1)).unwrap();
+        let (status, text) = check();
+        assert_eq!(status, Some(code), "{text}");
+        assert!(text.contains(says), "{text}");
+    }
+    std::fs::write(&config, &good).unwrap();
+
+    let network_file = fixture.folder.path().join("network.toml");
+    let text = fixture.network.to_toml();
+    let identity = IdentitySecret::from_seed(&[5; 32]).public().to_bytes();
+    let other = IdentitySecret::from_seed(&[6; 32]).public().to_bytes();
+    let stranger = text.replace(&hex::encode(&identity), &hex::encode(&other));
+    std::fs::write(&network_file, stranger).unwrap();
+    let (status, said) = run();
+    assert_eq!(status, Some(78));
+    assert!(said.contains("not in network.toml"), "{said}");
+    std::fs::write(&network_file, text).unwrap();
+
+    let key = fixture.folder.path().join("data/identity.key");
+    std::fs::set_permissions(&key, PermissionsExt::from_mode(0o644)).unwrap();
+    let (status, text) = run();
+    assert_eq!(status, Some(1));
+    assert!(text.contains("chmod 600"), "{text}");
+    std::fs::set_permissions(&key, PermissionsExt::from_mode(0o600)).unwrap();
+
+    let damaged = fixture.folder.path().join("data/directory-0");
+    std::fs::write(&damaged, [1; 50]).unwrap();
+    std::fs::set_permissions(&damaged, PermissionsExt::from_mode(0o600)).unwrap();
+    let (status, text) = run();
+    assert_eq!(status, Some(1));
+    assert!(text.contains("damaged"), "{text}");
+    std::fs::remove_file(&damaged).unwrap();
+
+    let held = TcpListener::bind(fixture.address).unwrap();
+    let (status, text) = run();
+    assert_eq!(status, Some(1));
+    assert!(text.contains("another process listens"), "{text}");
+    drop(held);
+
+    fixture.start().await;
+    let (status, text) = run();
+    assert_eq!(status, Some(1));
+    assert!(text.contains("in use by another process"), "{text}");
+    let (status, text) = output(&["status", "--config"], &config);
+    assert_eq!(status, Some(0));
+    assert!(text.contains("nodes_usable"), "{text}");
+    fixture.kill();
+    let (status, text) = output(&["status", "--config"], &config);
+    assert_eq!(status, Some(1));
+    assert!(text.contains("topology run"), "{text}");
+}
+
+#[test]
+fn init_makes_what_is_missing_and_only_that() {
+    let folder = tempfile::tempdir().unwrap();
+    let init = || {
+        let mut command = program(&["init", "--epoch-seconds", "600"], None);
+        let output = command.current_dir(folder.path()).output().unwrap();
+        assert!(output.status.success());
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let first = init();
+    let identity = first.lines().find(|l| l.starts_with("identity ")).unwrap();
+    let text = std::fs::read_to_string(folder.path().join("network.toml")).unwrap();
+    let network = Network::from_toml(&text).unwrap();
+    assert_eq!(network.schedule().length, Duration::from_secs(600));
+    assert!(text.contains(identity.strip_prefix("identity ").unwrap()));
+    let key = folder.path().join("topology-data/identity.key");
+    let mode = std::fs::metadata(key).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o600);
+    assert!(init().contains(identity), "another identity");
+    let again = std::fs::read_to_string(folder.path().join("network.toml")).unwrap();
+    assert_eq!(again, text);
+}
