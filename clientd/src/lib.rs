@@ -44,3 +44,6 @@ pub fn provision(
 ) -> Result<(), NodeError> {
     vault::provision(&DataDir::open(data_dir)?, rows)
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,8 @@
+//! The whole daemon on real sockets, against a made-up network: a signed directory of nodes that do
+//! not exist, and an entry gateway that is a test. The real network is `localnet check`.
+
+mod browsers;
+mod gateway;
+mod messages;
+mod starts;
+mod world;
