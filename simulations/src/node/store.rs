@@ -5,10 +5,13 @@ use std::collections::BTreeMap;
 use wire::request::Cell;
 use wire::time::UnixTime;
 
+/// Cells by sequence.
+type Cells = BTreeMap<u64, (StoredCell, Cell)>;
+
 /// Inboxes and cells in memory.
 #[derive(Default)]
 pub struct MemoryStore {
-    inboxes: BTreeMap<InboxKey, (InboxRecord, BTreeMap<u64, (StoredCell, Cell)>)>,
+    inboxes: BTreeMap<InboxKey, (InboxRecord, Cells)>,
 }
 
 impl MemoryStore {
@@ -52,8 +55,8 @@ impl MemoryStore {
 
     /// What a new process starts from.
     pub fn index(&self) -> Vec<StoredInbox> {
-        let inbox = |(key, (record, cells)): (&InboxKey, &(InboxRecord, BTreeMap<_, _>))| {
-            let cells = cells.values().map(|(cell, _): &(StoredCell, Cell)| *cell);
+        let inbox = |(key, (record, cells)): (&InboxKey, &(InboxRecord, Cells))| {
+            let cells = cells.values().map(|(cell, _)| *cell);
             StoredInbox {
                 key: *key,
                 record: record.clone(),

@@ -1,0 +1,295 @@
+//! What is seen of a client does not depend on what it does: with equal seeds an idle client, a busy
+//! one and one whose inbox gateway is dead emit the same frames at the same moments over the same
+//! mixes with the same delays, and their entry gateway sends them the same.
+//!
+//! A comparator is worth what it finds: each fault planted here must show.
+
+use directory::Rate;
+use simulations::observer::{Echo, HopSeen};
+use simulations::{Actor, Engine, Faults, Scenario, Transparent};
+use sphinx::{BuildError, DiscardReason, Hop, PacketFormat, PayloadBytes, Unwrapped};
+use std::sync::LazyLock;
+use std::time::Duration;
+use wire::frame::PacketBytes;
+use wire::geometry::SURB_LEN;
+use wire::ids::{NextHop, SurbId};
+use wire::keys::SphinxPublic;
+use wire::request::{Plaintext, SurbBytes};
+use wire::rng::KeyRng;
+use wire::time::Instant;
+
+/// Whom we watch. It enters at gateway 0, has its inbox at gateway 1, and writes to one at
+/// gateway 2.
+const WATCHED: usize = 0;
+const OTHER: usize = 1;
+const MESSAGES: usize = 100;
+/// Echoes that left later than this before the end may still be on their way.
+const SETTLE: Duration = Duration::from_secs(10);
+
+/// What the watched client does.
+#[derive(Clone, Copy, PartialEq)]
+enum Use {
+    /// Nothing.
+    Idle,
+    /// Sends and receives a hundred messages.
+    Busy,
+    /// The same, but the gateway of its inbox dies in the middle, and stays dead.
+    BusyDeadInbox,
+    /// Nothing, while that gateway dies.
+    IdleDeadInbox,
+}
+
+/// All that is observable of the watched client in one run.
+struct Seen {
+    uplink: Vec<(Instant, usize)>,
+    downlink: Vec<(Instant, usize)>,
+    echoes: Vec<Echo>,
+    sent: usize,
+    received: usize,
+    end: Instant,
+}
+
+fn scenario() -> Scenario {
+    let mut scenario = Scenario::small(7);
+    scenario.entries = vec![0, 0, 1];
+    // Other traffic moves nothing, as `network` says, and takes most of the time.
+    scenario.parameters.mix_loop_rate = Rate(1_000);
+    // An epoch's change lies within each run.
+    scenario.epoch_length = Duration::from_secs(60);
+    scenario
+}
+
+/// An idle client in an honest network, which every test compares with.
+static IDLE: LazyLock<Seen> = LazyLock::new(|| watch::<Transparent>(scenario(), Use::Idle));
+
+fn watch<F: PacketFormat>(scenario: Scenario, what: Use) -> Seen {
+    let mut engine = Engine::<F>::new(scenario);
+    let busy = matches!(what, Use::Busy | Use::BusyDeadInbox);
+    engine.run_for(Duration::from_secs(3));
+    let mut inboxes = None;
+    if busy {
+        inboxes = Some((engine.open(WATCHED, 1), engine.open(OTHER, 2)));
+    }
+    engine.run_for(Duration::from_secs(5));
+    for i in 0..MESSAGES {
+        if let Some((own, others)) = &inboxes {
+            engine.deposit(WATCHED, others);
+            engine.deposit(OTHER, own);
+        }
+        if i == MESSAGES / 2 && matches!(what, Use::BusyDeadInbox | Use::IdleDeadInbox) {
+            engine.kill(1);
+        }
+        // Bursts and pauses, at moments that have nothing to do with any tick.
+        engine.run_for(Duration::from_millis(if i % 10 == 0 { 2_017 } else { 83 }));
+    }
+    engine.run_for(Duration::from_secs(45));
+    if let Some((own, _)) = &inboxes {
+        let inbox = own.inbox;
+        engine.with_client(WATCHED, |sut, now| sut.handle_close(inbox, now));
+    }
+    engine.run_for(Duration::from_secs(20));
+    let (client, entry) = (Actor::Client(WATCHED), Actor::Gateway(0));
+    let told = &engine.clients()[WATCHED].told;
+    let observer = engine.observer();
+    Seen {
+        uplink: observer.link(client, entry),
+        downlink: observer.link(entry, client),
+        echoes: observer.echoes_of(client).cloned().collect(),
+        sent: told.stored.len(),
+        received: told.cells.len(),
+        end: engine.now(),
+    }
+}
+
+/// Everything of a hop but which gateway answered: that is what is carried.
+fn comparable(echo: &Echo) -> Vec<(Option<Actor>, HopSeen)> {
+    let hop = |(i, hop): (usize, &HopSeen)| {
+        let at = (echo.answered != Some(i)).then_some(hop.at);
+        let same = Actor::Gateway(0);
+        (at, HopSeen { at: same, ..*hop })
+    };
+    echo.hops.iter().enumerate().map(hop).collect()
+}
+
+/// The first thing in which two runs differ, in words.
+fn difference(a: &Seen, b: &Seen) -> Option<String> {
+    let links = [
+        ("uplink", &a.uplink, &b.uplink),
+        ("downlink", &a.downlink, &b.downlink),
+    ];
+    for (name, a, b) in links {
+        if let Some(i) = (0..a.len().max(b.len())).find(|i| a.get(*i) != b.get(*i)) {
+            return Some(format!(
+                "{name} frame {i}: {:?} or {:?}",
+                a.get(i),
+                b.get(i)
+            ));
+        }
+    }
+    if a.echoes.len() != b.echoes.len() {
+        return Some(format!("{} or {} echoes", a.echoes.len(), b.echoes.len()));
+    }
+    for (i, (a, b)) in a.echoes.iter().zip(&b.echoes).enumerate() {
+        let (hops_a, hops_b) = (comparable(a), comparable(b));
+        // Where a dead gateway answered no more, the way there is all there is.
+        let both = hops_a.len().min(hops_b.len());
+        if a.sent != b.sent || hops_a[..both] != hops_b[..both] {
+            return Some(format!("echo {i}: {a:?} or {b:?}"));
+        }
+    }
+    None
+}
+
+/// Every echo went all the way there and back, so that comparing them compares all draws.
+fn whole(seen: &Seen) -> bool {
+    let settled = |e: &&Echo| e.sent + SETTLE < seen.end;
+    let mut settled = seen.echoes.iter().filter(settled);
+    settled.all(|e| e.hops.len() == 9 && e.answered == Some(4) && e.returned.is_some())
+}
+
+#[test]
+fn idle_and_busy_look_the_same() {
+    let idle = &*IDLE;
+    let busy = watch::<Transparent>(scenario(), Use::Busy);
+    assert_eq!((idle.sent, idle.received), (0, 0));
+    assert_eq!((busy.sent, busy.received), (MESSAGES, MESSAGES));
+    assert!(idle.uplink.len() > 500, "{}", idle.uplink.len());
+    assert!(idle.downlink.len() > 1_000, "{}", idle.downlink.len());
+    assert!(whole(idle) && whole(&busy));
+    assert_eq!(difference(idle, &busy), None);
+}
+
+#[test]
+fn a_dead_inbox_gateway_shows_nothing() {
+    let idle = &*IDLE;
+    let dead = watch::<Transparent>(scenario(), Use::BusyDeadInbox);
+    assert_eq!(dead.sent, MESSAGES, "its own deposits lie elsewhere");
+    assert!(
+        dead.received > 10 && dead.received < MESSAGES,
+        "{}",
+        dead.received
+    );
+    assert_eq!(difference(idle, &dead), None);
+    // Idle and busy over the same dead gateway, so that both know the same of the network.
+    let idle_dead = watch::<Transparent>(scenario(), Use::IdleDeadInbox);
+    assert_eq!(difference(&idle_dead, &dead), None);
+}
+
+#[test]
+fn another_seed_looks_different() {
+    let other = Scenario {
+        seed: 8,
+        ..scenario()
+    };
+    let other = watch::<Transparent>(other, Use::Idle);
+    assert!(difference(&IDLE, &other).is_some_and(|d| d.starts_with("uplink frame 0")));
+}
+
+/// Runs idle and busy with a fault and says how it shows.
+fn found<F: PacketFormat>(faults: Faults) -> Option<String> {
+    let scenario = || Scenario {
+        faults,
+        ..scenario()
+    };
+    difference(
+        &watch::<F>(scenario(), Use::Idle),
+        &watch::<F>(scenario(), Use::Busy),
+    )
+}
+
+#[test]
+fn sending_on_type_is_found() {
+    let faults = Faults {
+        send_on_type: true,
+        ..Faults::default()
+    };
+    assert!(found::<Transparent>(faults).is_some_and(|d| d.starts_with("uplink")));
+}
+
+#[test]
+fn a_microsecond_of_lateness_when_busy_is_found() {
+    let faults = Faults {
+        late_when_busy: true,
+        ..Faults::default()
+    };
+    assert!(found::<Transparent>(faults).is_some_and(|d| d.starts_with("uplink")));
+}
+
+#[test]
+fn a_changed_delay_in_what_carries_content_is_found() {
+    // As if a tick that carries content drew its delays at another place of its stream.
+    let found = found::<ContentWaitsLonger>(Faults::default());
+    assert!(found.is_some_and(|d| d.starts_with("echo")));
+}
+
+#[test]
+fn a_downlink_without_dummies_is_found() {
+    let faults = Faults {
+        no_dummies: true,
+        ..Faults::default()
+    };
+    let scenario = || Scenario {
+        faults,
+        ..scenario()
+    };
+    let quiet = watch::<Transparent>(scenario(), Use::Idle);
+    let quiet_dead = watch::<Transparent>(scenario(), Use::BusyDeadInbox);
+    let on_the_downlink = |d: Option<String>| d.is_some_and(|d| d.starts_with("downlink"));
+    assert!(on_the_downlink(difference(&IDLE, &quiet)));
+    assert!(on_the_downlink(difference(&quiet, &quiet_dead)));
+}
+
+/// A packet format with a fault: what is not cover waits a nanosecond longer at its second hop.
+struct ContentWaitsLonger;
+
+impl PacketFormat for ContentWaitsLonger {
+    type Secret = <Transparent as PacketFormat>::Secret;
+    type Recovery = <Transparent as PacketFormat>::Recovery;
+
+    fn generate(rng: &mut KeyRng) -> Self::Secret {
+        Transparent::generate(rng)
+    }
+
+    fn public(secret: &Self::Secret) -> SphinxPublic {
+        Transparent::public(secret)
+    }
+
+    fn build(
+        route: &[Hop],
+        plaintext: &Plaintext,
+        rng: &mut KeyRng,
+    ) -> Result<PacketBytes, BuildError> {
+        let mut route = route.to_vec();
+        let kind = plaintext[SURB_LEN + 8];
+        if kind != 0 {
+            route[1].delay += Duration::from_nanos(1);
+        }
+        Transparent::build(&route, plaintext, rng)
+    }
+
+    fn build_surb(
+        route: &[Hop],
+        id: SurbId,
+        rng: &mut KeyRng,
+    ) -> Result<(SurbBytes, Self::Recovery), BuildError> {
+        Transparent::build_surb(route, id, rng)
+    }
+
+    fn unwrap(secret: &Self::Secret, packet: &PacketBytes) -> Result<Unwrapped, DiscardReason> {
+        Transparent::unwrap(secret, packet)
+    }
+
+    fn use_surb(
+        surb: &SurbBytes,
+        plaintext: &Plaintext,
+    ) -> Result<(NextHop, PacketBytes), DiscardReason> {
+        Transparent::use_surb(surb, plaintext)
+    }
+
+    fn open_reply(
+        recovery: &Self::Recovery,
+        payload: PayloadBytes,
+    ) -> Result<Plaintext, DiscardReason> {
+        Transparent::open_reply(recovery, payload)
+    }
+}
