@@ -4,11 +4,14 @@
 #[path = "flow/world.rs"]
 mod world;
 
+use messaging::suite1::seal;
 use messaging::{
-    AddError, CardError, FailReason, IgnoreReason, MessageState, SendError, SendOutcome,
+    AddError, CardError, FailReason, Identity, IgnoreReason, MessageState, SendError, SendOutcome,
+    Table,
 };
 use std::time::Duration;
 use wire::ids::NodeId;
+use wire::rng::KeyRng;
 use world::{EPOCH, PERIOD, Weather, World, directory, gateway};
 
 const ALICE: usize = 0;
@@ -639,4 +642,38 @@ fn a_contact_is_heard_in_its_own_inboxes_only() {
     let wrong = world.clients[ALICE].ignored.iter();
     let wrong = wrong.filter(|r| **r == IgnoreReason::WrongSender).count();
     assert_eq!(wrong, 2, "one for each inbox that is Bob's");
+}
+
+/// What only a newer or a broken program of a true contact sends.
+#[test]
+fn unknown_and_broken_messages_are_named_and_acknowledged() {
+    let mut world = introduced(17);
+    let seeds = |w: &World, who: usize| {
+        let row = &w.clients[who].store[&(Table::Own, Vec::new())];
+        Identity::from_bytes(row[1..65].try_into().unwrap())
+    };
+    let (alice, bob) = (seeds(&world, ALICE), seeds(&world, BOB));
+    world.rounds(20);
+    let before = world.clients[ALICE].store.clone();
+    let cases: [(&[u8], IgnoreReason); 4] = [
+        (&[77, 1, 2, 3], IgnoreReason::UnknownType),
+        (&[], IgnoreReason::Malformed),
+        (&[2, 0, 0], IgnoreReason::Malformed),
+        (&[2; 26], IgnoreReason::Duplicate),
+    ];
+    for (inner, reason) in cases {
+        let mut keys = KeyRng::from_seed([3; 32]);
+        let (to, kem) = (alice.public(), alice.kem_public());
+        let sealed = seal(&world::NETWORK, &bob, &to, kem, inner, &mut keys);
+        // Into both of her inboxes, so a good text comes once and once again.
+        world.plant(ALICE, &sealed.unwrap().cells[0]);
+        world.rounds(20);
+        assert_eq!(world.clients[ALICE].ignored.pop(), Some(reason));
+        assert_eq!(world.unread(ALICE), 0);
+        if reason != IgnoreReason::Duplicate {
+            // All it left is that Bob has the secret.
+            assert_eq!(world.clients[ALICE].store.len(), before.len());
+        }
+    }
+    assert_eq!(world.bodies(ALICE), ["\u{2}"]);
 }
