@@ -6,7 +6,9 @@ mod common;
 
 use common::{EPOCH, SEED, directory, directory_of, network, signed_by};
 use directory::testing::{self, nobodys_key};
-use directory::{Directory, DirectoryRefused as Refused, Role, SignedDescriptor, SignedDirectory};
+use directory::{
+    Directory, DirectoryRefused as Refused, Role, SignedDescriptor, SignedDirectory, hex,
+};
 use std::time::Duration;
 use wire::codec::DecodeError;
 use wire::geometry::GeometryHash;
@@ -115,6 +117,9 @@ fn low_order_sphinx_keys_are_refused() {
         ends(0xee, 0xff, 0x7f),
         ends(0xff, 0xff, 0x7f),
         high_bit,
+        // The two points of order 8.
+        hex::decode("e0eb7a7c3b41b8ae1656e3faf19fc46ada098deb9c32b1fd866205165f49b800").unwrap(),
+        hex::decode("5f9c95bca3508c24b1d0b1559c83ef5b04445cc4581c8e86d8224eddd09f1157").unwrap(),
     ] {
         let mut node = testing::node(SEED, 0, Role::Mix, EPOCH, nobodys_key);
         node.sphinx_keys[1].key.0 = key;
