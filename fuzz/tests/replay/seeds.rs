@@ -1,0 +1,157 @@
+//! Seeds out of the frozen vectors of all crates, so that a fuzzer begins where the formats are.
+
+use crate::folder;
+use messaging::Card;
+use std::path::PathBuf;
+
+/// Writes `seed-NNN` files into all corpora, in place of those there.
+pub(crate) fn write() {
+    let without_zeros = |mut bytes: Vec<u8>| {
+        bytes.truncate(bytes.iter().rposition(|b| *b != 0).map_or(0, |at| at + 1));
+        bytes
+    };
+    let wire = |file| values(&format!("wire/tests/vectors/{file}.txt"), "bytes");
+    save("frame", wire("frames").into_iter().map(without_zeros));
+    let behind_surb = |bytes: Vec<u8>| without_zeros(bytes[396..].to_vec());
+    save("request", wire("requests").into_iter().map(behind_surb));
+    save("reply", wire("replies").into_iter().map(without_zeros));
+    save("contact_card", cards());
+    save("cell", cells());
+    save("unwrap", packets());
+    save("directory", directories());
+    save("descriptor", rows("descriptors").into_iter());
+}
+
+fn save(target: &str, seeds: impl Iterator<Item = Vec<u8>>) {
+    let folder = folder(target);
+    std::fs::create_dir_all(&folder).unwrap();
+    for entry in std::fs::read_dir(&folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path
+            .file_name()
+            .unwrap()
+            .to_string_lossy()
+            .starts_with("seed-")
+        {
+            std::fs::remove_file(path).unwrap();
+        }
+    }
+    for (i, seed) in seeds.enumerate() {
+        std::fs::write(folder.join(format!("seed-{i:03}")), seed).unwrap();
+    }
+}
+
+fn text(path: &str) -> String {
+    let crates = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../crates");
+    std::fs::read_to_string(crates.join(path)).unwrap()
+}
+
+/// Hexadecimal where `xx*n` is n times the byte xx.
+fn unhex(text: &str) -> Vec<u8> {
+    let digits = |text: &str| -> Vec<u8> {
+        (0..text.len())
+            .step_by(2)
+            .map(|i| u8::from_str_radix(&text[i..i + 2], 16).unwrap())
+            .collect()
+    };
+    text.split_whitespace()
+        .flat_map(|token| match token.split_once('*') {
+            Some((byte, n)) => digits(byte).repeat(n.parse().unwrap()),
+            None => digits(token),
+        })
+        .collect()
+}
+
+/// The values of all lines `name = value` in a file of vectors.
+fn values(path: &str, name: &str) -> Vec<Vec<u8>> {
+    let value = |line: &str| Some(unhex(line.strip_prefix(name)?.strip_prefix(" = ")?));
+    text(path).lines().filter_map(value).collect()
+}
+
+/// The second column of a file of the directory's vectors.
+fn rows(file: &str) -> Vec<Vec<u8>> {
+    text(&format!("directory/tests/vectors/{file}.txt"))
+        .lines()
+        .filter(|line| !line.starts_with('#'))
+        .filter_map(|line| Some(unhex(line.split_once('\t')?.1)))
+        .collect()
+}
+
+fn led_by(choice: u8, bytes: &[u8]) -> Vec<u8> {
+    [&[choice], bytes].concat()
+}
+
+fn cards() -> impl Iterator<Item = Vec<u8>> {
+    let text = text("messaging/tests/vectors/card.txt");
+    let texts = text.lines().filter_map(|line| {
+        let (name, value) = line.split_once(" = ")?;
+        (name == "text" || name.starts_with("bad ")).then(|| value.to_owned())
+    });
+    let texts: Vec<String> = texts.collect();
+    let good = texts.iter().filter_map(|text| Card::from_text(text).ok());
+    let bytes: Vec<_> = good.map(|card| led_by(1, &card.to_bytes())).collect();
+    let texts: Vec<_> = texts
+        .iter()
+        .map(|text| led_by(0, text.as_bytes()))
+        .collect();
+    bytes.into_iter().chain(texts)
+}
+
+fn cells() -> impl Iterator<Item = Vec<u8>> {
+    let inner = led_by(2, b"0123456789abcdef........a text");
+    let mut seeds: Vec<_> = mizzle_fuzz::sealed(&inner)
+        .iter()
+        .map(|cell| led_by(0, &cell[..]))
+        .collect();
+    seeds[0][1] = 2;
+    seeds.extend([
+        led_by(1, b""),
+        led_by(1, &inner),
+        led_by(1, &[9; 1500]),
+        led_by(1, &[9; 4000]),
+        led_by(2, b""),
+        led_by(2, &[1]),
+        led_by(2, &[&[0; 1979][..], &[1]].concat()),
+        led_by(2, &[&[0; 1981][..], &[1]].concat()),
+        led_by(3, &inner),
+        led_by(3, &[9, 1, 2]),
+    ]);
+    seeds.into_iter()
+}
+
+fn packets() -> impl Iterator<Item = Vec<u8>> {
+    let packets = values("sphinx/tests/vectors/request-5.txt", "packet");
+    let mut seeds: Vec<_> = packets.iter().take(1).map(|p| led_by(0, p)).collect();
+    let payload = [&[0; 296][..], &[0; 2481], &[1]].concat();
+    for start in [
+        [2, 0, 1, 4, 0, 0],
+        [2, 255, 1, 4, 0, 0],
+        [1, 0, 1, 4, 0, 1],
+        [1, 7, 1, 4, 0x80, 0],
+        [1, 0, 1, 4, 1, 1],
+        [1, 0, 1, 3, 0, 1],
+        [3, 0, 1, 4, 0, 1],
+    ] {
+        seeds.push(led_by(1, &start));
+    }
+    // A reply: an identifier behind flag, version and destination.
+    seeds.push(led_by(1, &[&[2, 0, 1, 4][..], &[0; 32], &[5; 16]].concat()));
+    seeds.push(led_by(1, &[&[2, 0, 1, 4][..], &payload].concat()));
+    seeds.push(led_by(2, &[0, 255, 2, 0, 1, 4]));
+    seeds.push(led_by(2, &[1, 0, 2, 0, 1, 4]));
+    seeds.push(led_by(2, &[40, 0, 2, 0, 1, 4]));
+    seeds.into_iter()
+}
+
+fn directories() -> impl Iterator<Item = Vec<u8>> {
+    let documents = rows("directories");
+    let body = |document: &Vec<u8>| {
+        // Its length leads it.
+        let (len, rest) = document.split_first_chunk()?;
+        let len = usize::try_from(u32::from_be_bytes(*len)).ok()?;
+        Some(led_by(1, rest.get(..len)?))
+    };
+    let bodies: Vec<_> = documents.iter().filter_map(body).take(2).collect();
+    let documents: Vec<_> = documents.iter().map(|d| led_by(0, d)).collect();
+    documents.into_iter().chain(bodies)
+}
