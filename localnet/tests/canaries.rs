@@ -1,6 +1,7 @@
 //! Nothing that identifies anybody is in a gateway's folder or in any log: a network that carried
 //! messages is searched for inbox ids, contacts, client addresses, texts and keys, raw, in hex and in
 //! base64.
+#![allow(clippy::unwrap_used, reason = "a test's helper fails like the test")]
 
 #[path = "support/network.rs"]
 mod support;
