@@ -1,10 +1,15 @@
 //! `gateway.toml`. The example file says what each key means; a test holds both together.
 
+use directory::EpochSchedule;
+use mizzle_core::gateway::GatewayConfig;
+use mizzle_core::gateway::inboxes::InboxHashKey;
+use mizzle_core::hop::HopConfig;
 use runtime::config::ConfigError;
 use runtime::node::settings::{Settings, bad, check_listener};
 use serde::{Deserialize, Serialize};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
+use wire::ids::NodeId;
 
 /// Everything that can be configured.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -114,6 +119,24 @@ impl Config {
             unwrap_threads: self.unwrap_threads,
             test_seed: self.test_seed.clone(),
         }
+    }
+
+    /// What the machine is made with.
+    pub fn machine(
+        &self,
+        id: NodeId,
+        schedule: EpochSchedule,
+        hash_key: InboxHashKey,
+    ) -> GatewayConfig {
+        let mut machine = GatewayConfig::new(HopConfig::new(id, schedule));
+        machine.hop.delay_queue_max = self.limits.delay_queue;
+        machine.hop.replay_tags_max = self.limits.replay_tags;
+        machine.sessions.sessions_max = self.limits.sessions;
+        machine.sessions.queue_max = self.limits.session_queue;
+        machine.inboxes.hash_key = hash_key;
+        machine.inboxes.inboxes_max = self.limits.inboxes;
+        machine.inboxes.cells_max = self.limits.cells as usize;
+        machine
     }
 
     /// Refuses what cannot work.

@@ -1,11 +1,13 @@
 //! Writes every client's slots at their moments, all clients by one timer.
 //!
-//! The machine fills slots a constant lead ahead (`mizzle_core::gateway::sessions`); this task holds
+//! The machine fills slots a constant lead ahead (`mizzle_core::gateway::sessions`); this thread holds
 //! each until its moment and then hands it to the client's own writer, which does nothing else. So
 //! what the loop has to do meanwhile does not show on any downlink.
 
 use runtime::clock::Clock;
 use runtime::metrics::Lateness;
+use runtime::node::command::loop_runtime;
+use runtime::shutdown::Shutdown;
 use runtime::timer::PreciseTimer;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -13,7 +15,7 @@ use tokio::sync::{Notify, mpsc};
 use wire::frame::FrameBytes;
 use wire::time::Instant;
 
-/// Slots between the loop and this task: more than 10,000 clients have within one lead. When it is
+/// Slots between the loop and this thread: more than 10,000 clients have within one lead. When it is
 /// full, the client whose slot finds no room is closed.
 pub const SLOTS_MAX: usize = 16_384;
 /// Frames that wait for one client's socket. A client that does not read so many slots is closed.
@@ -64,8 +66,28 @@ pub struct Slot {
     pub frame: FrameBytes,
 }
 
-/// Runs until nobody fills slots any more.
-pub async fn run(
+/// Starts the thread. It runs until nobody fills slots any more; without its timer the node is told
+/// to stop.
+pub fn start(
+    clock: Clock,
+    slots: mpsc::Receiver<Slot>,
+    lateness: Lateness,
+    shutdown: Shutdown,
+) -> std::io::Result<()> {
+    let own = loop_runtime()?;
+    let work = move || {
+        if let Err(error) = own.block_on(run(clock, slots, lateness)) {
+            tracing::error!(%error, "the timer of the downlinks failed");
+            shutdown.trigger();
+        }
+    };
+    std::thread::Builder::new()
+        .name("downlink".into())
+        .spawn(work)?;
+    Ok(())
+}
+
+async fn run(
     clock: Clock,
     mut slots: mpsc::Receiver<Slot>,
     lateness: Lateness,

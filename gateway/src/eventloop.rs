@@ -2,35 +2,33 @@
 //!
 //! Everything else is a task or thread with a bounded channel to or from here: readers and the
 //! threads that unwrap, the follower of directories, links to the first layer, clients' connections
-//! and the writer of their downlinks, the store. `gateway/src/eventloop.rs` has the same steps.
+//! and the writer of their downlinks, the store. `mixnode/src/eventloop.rs` has the same steps.
 
-use crate::clients::{ClientEvent, ClientListener};
+use crate::clients::ClientEvent;
 use crate::config::Config;
-use crate::downlink::{self, Downlink, SLOTS_MAX, Slot};
-use crate::inboxes::{Answers, Orders, StoreKeys};
+use crate::downlink::{Downlink, Slot};
+use crate::inboxes::{Answers, Orders};
 use crate::metrics::GatewayMetrics;
-use directory::{Role, SignedDescriptor};
+use crate::start::start;
+use directory::SignedDescriptor;
 use mizzle_core::Peer;
-use mizzle_core::gateway::{DirectoryDocument, Gateway, GatewayConfig, GatewayEvent};
-use mizzle_core::hop::{Arrival, HopConfig, Source};
-use prometheus_client::registry::Registry;
-use runtime::inbound::{InboundCounters, InboundLimits};
-use runtime::link::{ClientListenerTls, NodeTls};
+use mizzle_core::gateway::{DirectoryDocument, Gateway, GatewayEvent};
+use mizzle_core::hop::{Arrival, Source};
 use runtime::node::NodeError;
-use runtime::node::board::{self, Board, COPY_PERIOD, Sample};
-use runtime::node::directories::{Follower, Publisher};
+use runtime::node::board::{Board, COPY_PERIOD, Sample};
+use runtime::node::command::loop_runtime;
+use runtime::node::directories::Publisher;
 use runtime::node::foundation::{Foundation, SelfDescription};
-use runtime::node::listener::{NodeListener, ReceivedFrame, announced, bind_all};
-use runtime::node::neighbours::{Neighbours, NeighboursConfig};
-use runtime::outbound::{Backoff, OutboundEvent};
+use runtime::node::listener::ReceivedFrame;
+use runtime::node::neighbours::Neighbours;
+use runtime::outbound::OutboundEvent;
 use runtime::shutdown::Shutdown;
 use runtime::timer::PreciseTimer;
 use runtime::unwrap_pool::{Done, Received, UnwrapPool};
 use sphinx::{DiscardReason, Sphinx};
 use std::collections::BTreeMap;
-use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
 use store::{Done as Stored, Job};
+use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio::time::MissedTickBehavior;
@@ -40,48 +38,49 @@ use wire::time::Instant;
 
 /// Inputs of one kind that are taken in one turn, so that no kind starves another.
 const BUDGET: usize = 64;
-/// Frames between the readers and the loop; when full, readers wait.
-const FRAMES_MAX: usize = 1024;
-/// Reports of links between turns; when full, links wait.
-const LINK_EVENTS_MAX: usize = 64;
-/// Clients that came or went between turns; when full, they wait.
-const CLIENT_EVENTS_MAX: usize = 256;
 
 /// The machine and everything it speaks through.
-struct Node {
-    foundation: Foundation,
-    about: SelfDescription,
-    gateway: Gateway<Sphinx>,
-    pool: UnwrapPool<Sphinx, (Epoch, Source)>,
-    neighbours: Neighbours,
-    publisher: Publisher,
-    board: Board,
-    metrics: GatewayMetrics,
-    orders: Orders,
+pub(crate) struct Node {
+    pub(crate) foundation: Foundation,
+    pub(crate) about: SelfDescription,
+    pub(crate) gateway: Gateway<Sphinx>,
+    pub(crate) pool: UnwrapPool<Sphinx, (Epoch, Source)>,
+    pub(crate) neighbours: Neighbours,
+    pub(crate) publisher: Publisher,
+    pub(crate) board: Board,
+    pub(crate) metrics: GatewayMetrics,
+    pub(crate) orders: Orders,
     /// Connected clients; at most as many as the machine lets in.
-    clients: BTreeMap<SessionAddress, (u64, Downlink)>,
-    slots: mpsc::Sender<Slot>,
+    pub(crate) clients: BTreeMap<SessionAddress, (u64, Downlink)>,
+    pub(crate) slots: mpsc::Sender<Slot>,
 }
 
 /// Where inputs come from.
-struct Inputs {
-    node_frames: mpsc::Receiver<ReceivedFrame>,
-    client_frames: mpsc::Receiver<ReceivedFrame>,
-    clients: mpsc::Receiver<ClientEvent>,
-    answers: Answers,
-    unwrapped: mpsc::Receiver<Done<(Epoch, Source)>>,
-    documents: mpsc::Receiver<DirectoryDocument>,
-    links: mpsc::Receiver<OutboundEvent>,
+pub(crate) struct Inputs {
+    pub(crate) node_frames: mpsc::Receiver<ReceivedFrame>,
+    pub(crate) client_frames: mpsc::Receiver<ReceivedFrame>,
+    pub(crate) clients: mpsc::Receiver<ClientEvent>,
+    pub(crate) answers: Answers,
+    pub(crate) unwrapped: mpsc::Receiver<Done<(Epoch, Source)>>,
+    pub(crate) documents: mpsc::Receiver<DirectoryDocument>,
+    pub(crate) links: mpsc::Receiver<OutboundEvent>,
 }
 
-/// Runs until `shutdown`.
-pub async fn run(
-    config: Config,
+/// Runs until `shutdown`: the loop on this thread, everything else on `io`.
+pub fn run(
+    config: &Config,
     foundation: Foundation,
     shutdown: Shutdown,
+    io: &Handle,
 ) -> Result<(), NodeError> {
     let mut tasks = JoinSet::new();
-    let (mut node, mut inputs) = start(&config, foundation, &shutdown, &mut tasks).await?;
+    let (node, inputs) = io.block_on(start(config, foundation, &shutdown, &mut tasks))?;
+    loop_runtime()?.block_on(turn(node, inputs, &shutdown))?;
+    io.block_on(tasks.shutdown());
+    Ok(())
+}
+
+async fn turn(mut node: Node, mut inputs: Inputs, shutdown: &Shutdown) -> Result<(), NodeError> {
     let mut timer = PreciseTimer::new(node.foundation.clock)?;
     let mut copy = tokio::time::interval(COPY_PERIOD);
     copy.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -128,133 +127,10 @@ pub async fn run(
         // 5. The timer is armed from `deadline` at the top.
     }
     tracing::info!("the gateway stops");
-    let done = node.stop().await;
-    tasks.shutdown().await;
-    done
+    node.stop().await
 }
 
-async fn start(
-    config: &Config,
-    mut foundation: Foundation,
-    shutdown: &Shutdown,
-    tasks: &mut JoinSet<()>,
-) -> Result<(Node, Inputs), NodeError> {
-    let settings = config.settings();
-    let (clock, id) = (foundation.clock, foundation.id());
-    let network = foundation.network.clone();
-    // Listeners first: a port in use ends the start before anything else is done.
-    let listeners = bind_all(&config.listen).await?;
-    let client_listeners = bind_all(&config.client_listen).await?;
-    let about = SelfDescription {
-        role: Role::Gateway,
-        operator: config.operator.clone(),
-        addresses: announced(&config.announce, &listeners)?,
-        client_addresses: announced(&config.client_announce, &client_listeners)?,
-    };
-    let mut registry = Registry::default();
-    let board = Board::new("gateway", &id, &mut registry, clock.now());
-    let metrics = GatewayMetrics::new(&mut registry);
-    if let Some(address) = config.metrics {
-        let listener = runtime::http::bind(address).await?;
-        let (registry, status) = (Arc::new(registry), board.status());
-        tasks.spawn(board::serve(listener, registry, status, shutdown.clone()));
-    }
-    let keys = StoreKeys::load_or_create(&mut foundation)?;
-    let (orders, index, answers) = Orders::open(&mut foundation, keys.master, config.limits.cells)?;
-    let tls = NodeTls::new(&foundation.identity).map_err(ended)?;
-    let client_tls = ClientListenerTls::new(&foundation.identity).map_err(ended)?;
-    let entropy = &mut foundation.entropy;
-    let (links_tx, links) = mpsc::channel(LINK_EVENTS_MAX);
-    let neighbours = Neighbours::new(NeighboursConfig {
-        us: id,
-        network: *network.id(),
-        tls: tls.clone(),
-        backoff: Backoff::new(entropy.traffic_rng()?),
-        queue_max: config.limits.link_queue,
-        events: links_tx,
-    });
-    let (frames, node_frames) = mpsc::channel(FRAMES_MAX);
-    let listener = NodeListener {
-        tls,
-        network: *network.id(),
-        allowed: neighbours.allowed(),
-        frames,
-        clock,
-    };
-    let limits = InboundLimits {
-        connections_max: config.limits.connections,
-        ..InboundLimits::default()
-    };
-    let counters = Arc::new(InboundCounters::default());
-    listener.start(listeners, &limits, &counters, shutdown, tasks);
-    let (frames, client_frames) = mpsc::channel(FRAMES_MAX);
-    let (events, clients) = mpsc::channel(CLIENT_EVENTS_MAX);
-    let listener = ClientListener {
-        tls: client_tls,
-        network: *network.id(),
-        frames,
-        events,
-        clock,
-        rate: config.limits.session_rate,
-        connections: Arc::new(AtomicU64::new(0)),
-    };
-    let limits = InboundLimits {
-        connections_max: config.limits.sessions,
-        per_address_max: config.limits.sessions_per_address,
-        ..InboundLimits::default()
-    };
-    listener.start(client_listeners, &limits, shutdown, tasks);
-    let (slots, filled) = mpsc::channel(SLOTS_MAX);
-    let (lateness, stop) = (metrics.downlink_lateness.clone(), shutdown.clone());
-    tasks.spawn(async move {
-        if let Err(error) = downlink::run(clock, filled, lateness).await {
-            tracing::error!(%error, "no timer for downlinks");
-            stop.trigger();
-        }
-    });
-    let (documents_tx, documents) = mpsc::channel(4);
-    let polling = entropy.traffic_rng()?;
-    let publisher = Publisher::start(&network, &polling, tasks);
-    let dir = foundation.dir.clone();
-    tasks.spawn(Follower::new(network.clone(), dir, clock, polling, documents_tx).run());
-    let (unwrapped_tx, unwrapped) = mpsc::channel(FRAMES_MAX);
-    let pool = UnwrapPool::start(settings.threads(), config.limits.unwrap_queue, unwrapped_tx)?;
-    let mut limits = GatewayConfig::new(HopConfig::new(id, network.schedule()));
-    limits.hop.delay_queue_max = config.limits.delay_queue;
-    limits.hop.replay_tags_max = config.limits.replay_tags;
-    limits.sessions.sessions_max = config.limits.sessions;
-    limits.sessions.queue_max = config.limits.session_queue;
-    limits.inboxes.hash_key = keys.inbox_hash;
-    limits.inboxes.inboxes_max = config.limits.inboxes;
-    limits.inboxes.cells_max = config.limits.cells as usize;
-    let (traffic, keys) = (entropy.traffic_rng()?, entropy.key_rng()?);
-    let gateway = Gateway::new(limits, index, clock.anchor(), traffic, keys, clock.now());
-    let node = Node {
-        foundation,
-        about,
-        gateway,
-        pool,
-        neighbours,
-        publisher,
-        board,
-        metrics,
-        orders,
-        clients: BTreeMap::new(),
-        slots,
-    };
-    let inputs = Inputs {
-        node_frames,
-        client_frames,
-        clients,
-        answers,
-        unwrapped,
-        documents,
-        links,
-    };
-    Ok((node, inputs))
-}
-
-fn ended(error: impl std::fmt::Display) -> NodeError {
+pub(crate) fn ended(error: impl std::fmt::Display) -> NodeError {
     NodeError::Ended(error.to_string())
 }
 

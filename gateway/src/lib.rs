@@ -11,6 +11,7 @@ pub mod downlink;
 pub mod eventloop;
 pub mod inboxes;
 pub mod metrics;
+mod start;
 
 use config::Config;
 use runtime::config::ConfigError;
@@ -21,6 +22,7 @@ use runtime::node::settings::Settings;
 use runtime::shutdown::Shutdown;
 use std::ffi::OsString;
 use std::process::ExitCode;
+use tokio::runtime::Handle;
 
 /// Runs the command in `args`, the program's name first.
 pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
@@ -51,11 +53,12 @@ impl NodeDaemon for GatewayDaemon {
         inboxes::StoreKeys::load_or_create(foundation).map(|_| ())
     }
 
-    async fn run(
+    fn run(
         config: Config,
         foundation: Foundation,
         shutdown: Shutdown,
+        io: &Handle,
     ) -> Result<(), NodeError> {
-        eventloop::run(config, foundation, shutdown).await
+        eventloop::run(&config, foundation, shutdown, io)
     }
 }

@@ -11,20 +11,20 @@ use mizzle_core::gateway::DirectoryDocument;
 use mizzle_core::hop::{Arrival, HopConfig, Source};
 use mizzle_core::mix::{Mix, MixEvent};
 use prometheus_client::registry::Registry;
-use runtime::inbound::{InboundCounters, InboundLimits};
-use runtime::link::NodeTls;
 use runtime::node::NodeError;
 use runtime::node::board::{self, Board, COPY_PERIOD, Sample};
-use runtime::node::directories::{Follower, Publisher};
+use runtime::node::command::loop_runtime;
+use runtime::node::directories::Publisher;
 use runtime::node::foundation::{Foundation, SelfDescription};
-use runtime::node::listener::{NodeListener, ReceivedFrame, announced, bind_all};
-use runtime::node::neighbours::{Neighbours, NeighboursConfig};
-use runtime::outbound::{Backoff, OutboundEvent};
+use runtime::node::listener::{ReceivedFrame, announced, bind_all};
+use runtime::node::neighbours::Neighbours;
+use runtime::node::surroundings::{FRAMES_MAX, LinkLimits, Surroundings};
+use runtime::outbound::OutboundEvent;
 use runtime::shutdown::Shutdown;
 use runtime::timer::PreciseTimer;
 use runtime::unwrap_pool::{Done, Received, UnwrapPool};
 use sphinx::{DiscardReason, Sphinx};
-use std::sync::Arc;
+use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio::time::MissedTickBehavior;
@@ -33,10 +33,6 @@ use wire::time::Instant;
 
 /// Inputs of one kind that are taken in one turn, so that no kind starves another.
 const BUDGET: usize = 64;
-/// Frames between the readers and the loop; when full, readers wait.
-const FRAMES_MAX: usize = 1024;
-/// Reports of links between turns; when full, links wait.
-const LINK_EVENTS_MAX: usize = 64;
 
 /// The machine and everything it speaks through.
 struct Node {
@@ -57,14 +53,21 @@ struct Inputs {
     links: mpsc::Receiver<OutboundEvent>,
 }
 
-/// Runs until `shutdown`.
-pub async fn run(
-    config: Config,
+/// Runs until `shutdown`: the loop on this thread, everything else on `io`.
+pub fn run(
+    config: &Config,
     foundation: Foundation,
     shutdown: Shutdown,
+    io: &Handle,
 ) -> Result<(), NodeError> {
     let mut tasks = JoinSet::new();
-    let (mut node, mut inputs) = start(&config, foundation, &shutdown, &mut tasks).await?;
+    let (node, inputs) = io.block_on(start(config, foundation, &shutdown, &mut tasks))?;
+    loop_runtime()?.block_on(turn(node, inputs, &shutdown))?;
+    io.block_on(tasks.shutdown());
+    Ok(())
+}
+
+async fn turn(mut node: Node, mut inputs: Inputs, shutdown: &Shutdown) -> Result<(), NodeError> {
     let mut timer = PreciseTimer::new(node.foundation.clock)?;
     let mut copy = tokio::time::interval(COPY_PERIOD);
     copy.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -103,7 +106,6 @@ pub async fn run(
     }
     tracing::info!("the mixnode stops");
     node.stop().await;
-    tasks.shutdown().await;
     Ok(())
 }
 
@@ -126,46 +128,18 @@ async fn start(
     };
     let mut registry = Registry::default();
     let board = Board::new("mixnode", &id, &mut registry, clock.now());
-    if let Some(address) = config.metrics {
-        let listener = runtime::http::bind(address).await?;
-        let (registry, status) = (Arc::new(registry), board.status());
-        tasks.spawn(board::serve(listener, registry, status, shutdown.clone()));
-    }
-    let tls = NodeTls::new(&foundation.identity).map_err(ended)?;
-    let entropy = &mut foundation.entropy;
-    let (links_tx, links) = mpsc::channel(LINK_EVENTS_MAX);
-    let neighbours = Neighbours::new(NeighboursConfig {
-        us: id,
-        network: *network.id(),
-        tls: tls.clone(),
-        backoff: Backoff::new(entropy.traffic_rng()?),
-        queue_max: config.limits.link_queue,
-        events: links_tx,
-    });
-    let (frames_tx, frames) = mpsc::channel(FRAMES_MAX);
-    let listener = NodeListener {
-        tls,
-        network: *network.id(),
-        allowed: neighbours.allowed(),
-        frames: frames_tx,
-        clock,
+    board::start(config.metrics, registry, &board, shutdown, tasks).await?;
+    let limits = LinkLimits {
+        connections: config.limits.connections,
+        link_queue: config.limits.link_queue,
     };
-    let limits = InboundLimits {
-        connections_max: config.limits.connections,
-        ..InboundLimits::default()
-    };
-    let counters = Arc::new(InboundCounters::default());
-    listener.start(listeners, &limits, &counters, shutdown, tasks);
-    let (documents_tx, documents) = mpsc::channel(4);
-    let polling = entropy.traffic_rng()?;
-    let publisher = Publisher::start(&network, &polling, tasks);
-    let dir = foundation.dir.clone();
-    tasks.spawn(Follower::new(network.clone(), dir, clock, polling, documents_tx).run());
+    let around = Surroundings::start(&mut foundation, listeners, limits, shutdown, tasks)?;
     let (unwrapped_tx, unwrapped) = mpsc::channel(FRAMES_MAX);
     let pool = UnwrapPool::start(settings.threads(), config.limits.unwrap_queue, unwrapped_tx)?;
     let mut hop = HopConfig::new(id, network.schedule());
     hop.delay_queue_max = config.limits.delay_queue;
     hop.replay_tags_max = config.limits.replay_tags;
+    let entropy = &mut foundation.entropy;
     let (traffic, keys) = (entropy.traffic_rng()?, entropy.key_rng()?);
     let mix = Mix::new(hop, clock.anchor(), traffic, keys, clock.now());
     let node = Node {
@@ -173,19 +147,17 @@ async fn start(
         about,
         mix,
         pool,
-        neighbours,
-        publisher,
+        neighbours: around.neighbours,
+        publisher: around.publisher,
         board,
     };
-    Ok((
-        node,
-        Inputs {
-            frames,
-            unwrapped,
-            documents,
-            links,
-        },
-    ))
+    let inputs = Inputs {
+        frames: around.frames,
+        unwrapped,
+        documents: around.documents,
+        links: around.links,
+    };
+    Ok((node, inputs))
 }
 
 fn ended(error: impl std::fmt::Display) -> NodeError {

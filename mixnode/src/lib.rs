@@ -16,6 +16,7 @@ use runtime::node::settings::Settings;
 use runtime::shutdown::Shutdown;
 use std::ffi::OsString;
 use std::process::ExitCode;
+use tokio::runtime::Handle;
 
 /// Runs the command in `args`, the program's name first.
 pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
@@ -42,11 +43,12 @@ impl NodeDaemon for Mixnode {
         config.check()
     }
 
-    async fn run(
+    fn run(
         config: Config,
         foundation: Foundation,
         shutdown: Shutdown,
+        io: &Handle,
     ) -> Result<(), NodeError> {
-        eventloop::run(config, foundation, shutdown).await
+        eventloop::run(&config, foundation, shutdown, io)
     }
 }

@@ -7,8 +7,8 @@
 //! ```
 //!
 //! Reading order: [`command`] (the verbs) · [`settings`] (what a configuration must say) ·
-//! [`foundation`] (what is opened before anything runs) · [`directories`] · [`listener`] ·
-//! [`neighbours`] · [`board`].
+//! [`foundation`] (what is opened before anything runs) · [`surroundings`] (what is started around
+//! the loop) · [`directories`] · [`listener`] · [`neighbours`] · [`board`].
 
 pub mod board;
 pub mod command;
@@ -17,6 +17,7 @@ pub mod foundation;
 pub mod listener;
 pub mod neighbours;
 pub mod settings;
+pub mod surroundings;
 
 use crate::config::{ConfigError, exit};
 use crate::data_dir::DataDirError;

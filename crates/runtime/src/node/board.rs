@@ -13,10 +13,12 @@ use prometheus_client::metrics::counter::Counter;
 use prometheus_client::registry::Registry;
 use serde_json::{Map, Value, json};
 use sphinx::PacketFormat;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
+use tokio::task::JoinSet;
 use wire::time::Instant;
 
 /// How often the loop copies its counts.
@@ -159,6 +161,22 @@ fn place(position: Position) -> String {
         Position::Mix { layer, .. } => format!("layer {}", layer + 1),
         Position::Gateway { .. } => "gateway".to_owned(),
     }
+}
+
+/// Starts [`serve`] at `address`, if there is one.
+pub async fn start(
+    address: Option<SocketAddr>,
+    registry: Registry,
+    board: &Board,
+    shutdown: &Shutdown,
+    tasks: &mut JoinSet<()>,
+) -> std::io::Result<()> {
+    if let Some(address) = address {
+        let listener = http::bind(address).await?;
+        let (registry, status) = (Arc::new(registry), board.status());
+        tasks.spawn(serve(listener, registry, status, shutdown.clone()));
+    }
+    Ok(())
 }
 
 /// Serves `GET /metrics` and `GET /status` until `shutdown`.

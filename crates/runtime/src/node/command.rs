@@ -15,13 +15,13 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 use std::ffi::OsString;
 use std::fmt::Write as _;
-use std::future::Future;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
+use tokio::runtime::Handle;
 
-/// Threads for links and timers; the loop has the main thread for itself.
+/// Threads for links; the loop has the main thread for itself ([`loop_runtime`]).
 const WORKERS: usize = 2;
 /// How long tasks may still run once the loop has ended.
 const LAST_WORDS: Duration = Duration::from_secs(1);
@@ -44,12 +44,13 @@ pub trait NodeDaemon {
     fn prepare(_config: &Self::Config, _foundation: &mut Foundation) -> Result<(), NodeError> {
         Ok(())
     }
-    /// Runs until `shutdown`.
+    /// Runs until `shutdown`. Links and everything else that is not the loop belong on `io`.
     fn run(
         config: Self::Config,
         foundation: Foundation,
         shutdown: Shutdown,
-    ) -> impl Future<Output = Result<(), NodeError>>;
+        io: &Handle,
+    ) -> Result<(), NodeError>;
 }
 
 #[derive(Parser)]
@@ -244,11 +245,11 @@ fn run<D: NodeDaemon>(
         tracing::warn!("test_seed is set: every key and delay of this node can be foretold");
     }
     D::prepare(&config, &mut foundation)?;
-    let runtime = tokio::runtime::Builder::new_multi_thread()
+    let io = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(WORKERS)
         .enable_all()
         .build()?;
-    let done = runtime.block_on(async {
+    let shutdown = io.block_on(async {
         let shutdown = Shutdown::on_signals()?;
         if let Some(parent) = die_with_parent {
             let parent = if parent == 0 {
@@ -258,10 +259,19 @@ fn run<D: NodeDaemon>(
             };
             shutdown.follow_parent(parent);
         }
-        D::run(config, foundation, shutdown).await
-    });
-    runtime.shutdown_timeout(LAST_WORDS);
+        Ok::<_, std::io::Error>(shutdown)
+    })?;
+    let done = D::run(config, foundation, shutdown, io.handle());
+    io.shutdown_timeout(LAST_WORDS);
     done
+}
+
+/// What a punctual loop runs on: one thread that waits for its own timer, so that no other thread
+/// has to wake it.
+pub fn loop_runtime() -> std::io::Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
 }
 
 fn status<D: NodeDaemon>(path: &Path, json: bool) -> Result<(), NodeError> {

@@ -12,6 +12,7 @@ use crate::shutdown::Shutdown;
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
@@ -19,6 +20,9 @@ use wire::frame::{Frame, PacketBytes};
 use wire::ids::{EpochHint, NetworkId};
 use wire::keys::IdentityPublic;
 use wire::time::Instant;
+
+/// How long a peer's handshake waits for our first directory.
+const FIRST_DIRECTORY: Duration = Duration::from_secs(2);
 
 /// A packet that came over a link.
 pub struct ReceivedFrame {
@@ -88,7 +92,7 @@ impl NodeListener {
                 move |tcp: TcpStream| {
                     let this = shaking.clone();
                     async move {
-                        let allowed = this.allowed.borrow().clone();
+                        let allowed = this.allowed_soon().await;
                         let allow = |peer: &IdentityPublic| allowed.contains(peer);
                         this.tls.accept(tcp, this.network, allow).await
                     }
@@ -96,6 +100,15 @@ impl NodeListener {
                 move |link: NodeLink, _from| serving.clone().serve(link),
             ));
         }
+    }
+
+    /// Who may connect; in a node's first seconds, when its own first directory may be a moment
+    /// later than the peer's, waits for that instead of turning the peer away.
+    async fn allowed_soon(&self) -> Arc<BTreeSet<IdentityPublic>> {
+        let mut allowed = self.allowed.clone();
+        let known = allowed.wait_for(|all| !all.is_empty());
+        let _ = tokio::time::timeout(FIRST_DIRECTORY, known).await;
+        self.allowed.borrow().clone()
     }
 
     async fn serve(self, link: NodeLink) {

@@ -9,6 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::runtime::Handle;
 use tokio::sync::{mpsc, watch};
 use wire::frame::FrameBytes;
 use wire::ids::{NetworkId, NodeId};
@@ -57,6 +58,8 @@ pub struct Neighbours {
     events: mpsc::Sender<OutboundEvent>,
     allowed: watch::Sender<Arc<BTreeSet<IdentityPublic>>>,
     links: BTreeMap<NodeId, (Vec<SocketAddr>, Outbound)>,
+    /// Where links run; the loop that updates them runs elsewhere.
+    io: Handle,
 }
 
 /// What [`Neighbours`] is made of.
@@ -76,7 +79,7 @@ pub struct NeighboursConfig {
 }
 
 impl Neighbours {
-    /// Knows nobody yet.
+    /// Knows nobody yet. Links will run on the tokio runtime of this call.
     pub fn new(config: NeighboursConfig) -> Self {
         let NeighboursConfig {
             us,
@@ -95,6 +98,7 @@ impl Neighbours {
             events,
             allowed: watch::Sender::new(Arc::default()),
             links: BTreeMap::new(),
+            io: Handle::current(),
         }
     }
 
@@ -109,6 +113,7 @@ impl Neighbours {
         self.allowed.send_replace(Arc::new(previous));
         self.links
             .retain(|id, (addresses, _)| next.get(id).is_some_and(|(_, new)| new == addresses));
+        let _links_run_there = self.io.enter();
         for (id, (identity, addresses)) in next {
             if self.links.contains_key(&id) {
                 continue;
