@@ -151,7 +151,7 @@ fn daemon(config: &Config, args: &RunArgs, parent: u32) -> Result<(), NodeError>
         read_network(&config.network)?;
         return say("the configuration is good");
     }
-    // Two threads: the uplink's writer, and everything else.
+    // The uplink and the store have threads of their own.
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .max_blocking_threads(8)

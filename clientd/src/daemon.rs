@@ -30,7 +30,6 @@ use runtime::metrics::{self, NodeMetrics};
 use runtime::node::NodeError;
 use runtime::node::foundation::read_network;
 use runtime::shutdown::Shutdown;
-use runtime::timer::PreciseTimer;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use store::StoreError;
@@ -158,18 +157,16 @@ impl Parts {
         }
         let (span, durable) = watch::channel(history.span());
         let (storage, committed) = Storage::start(store.clone())?;
-        let timer = PreciseTimer::new(clock)?;
         let links = start_link(config, &network, &entry, session, traffic);
         let (frames, due) = mpsc::channel(uplink::QUEUE_MAX);
         let uplink = Uplink {
             clock,
-            timer,
             frames: due,
             links: links.writers,
             broken: links.broken,
             metrics: metrics.clone(),
         };
-        tokio::spawn(uplink.run());
+        uplink.start()?;
         let (news, directory_news) = mpsc::channel(QUEUE);
         let pinned = config.entry_address.is_some();
         let follow = Follow {

@@ -1,5 +1,5 @@
 //! Keeps the link to the entry gateway: dials, says `Hello`, reads; dials again after a random wait
-//! whose mean never changes, whatever anybody does with the client.
+//! whose mean depends on how often it dialled and on nothing that anybody does with the client.
 //!
 //! What is written is [`crate::uplink`]'s.
 
@@ -14,7 +14,11 @@ use wire::ids::{NetworkId, SessionAddress};
 use wire::keys::IdentityPublic;
 use wire::rng::{Purpose, TrafficRng};
 
-/// Mean wait before dialling again.
+/// Mean wait before dialling again, the first times: a network that just starts is there soon.
+const FIRST_MEAN: Duration = Duration::from_millis(250);
+/// How often that is.
+const FIRST_TIMES: u64 = 8;
+/// Mean wait ever after.
 const RECONNECT_MEAN: Duration = Duration::from_secs(2);
 /// A gateway sends at a constant rate; one that is silent for so long is gone.
 const SILENCE_MAX: Duration = Duration::from_secs(60);
@@ -70,7 +74,12 @@ impl Dialler {
             }
             attempt += 1;
             let mut draws = self.traffic.tick(Purpose::Reconnect, attempt);
-            tokio::time::sleep(draws.draw_exponential(RECONNECT_MEAN)).await;
+            let mean = if attempt <= FIRST_TIMES {
+                FIRST_MEAN
+            } else {
+                RECONNECT_MEAN
+            };
+            tokio::time::sleep(draws.draw_exponential(mean)).await;
         }
     }
 

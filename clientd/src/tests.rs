@@ -2,6 +2,7 @@
 //! not exist, and an entry gateway that is a test. The real network is `localnet check`.
 
 mod browsers;
+mod directories;
 mod gateway;
 mod messages;
 mod starts;

@@ -1,4 +1,4 @@
-//! Writes each frame at its moment. Nothing else happens in this task, so that nothing a person does
+//! Writes each frame at its moment. Nothing else happens on this thread, so that nothing a person does
 //! can change when a frame leaves.
 //!
 //! Frames were fixed a constant lead before (`mizzle_core::client`). Where there is no link they
@@ -8,6 +8,7 @@ use runtime::clock::Clock;
 use runtime::link::FrameWriter;
 use runtime::metrics::NodeMetrics;
 use runtime::timer::PreciseTimer;
+use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{Notify, mpsc};
@@ -27,10 +28,9 @@ pub(crate) struct Due {
     pub(crate) frame: FrameBytes,
 }
 
-/// The task's inputs.
+/// What the uplink works with.
 pub(crate) struct Uplink {
     pub(crate) clock: Clock,
-    pub(crate) timer: PreciseTimer,
     pub(crate) frames: mpsc::Receiver<Due>,
     /// The link that stands, or `None` when it fell.
     pub(crate) links: mpsc::Receiver<Option<FrameWriter>>,
@@ -40,8 +40,27 @@ pub(crate) struct Uplink {
 }
 
 impl Uplink {
-    /// Until the loop drops its end.
-    pub(crate) async fn run(mut self) {
+    /// Runs on a thread of its own: on a shared one a frame could wait for whatever a message or an
+    /// application makes the others do. Ends when the loop drops its end.
+    pub(crate) fn start(self) -> io::Result<()> {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()?;
+        let run = move || {
+            runtime.block_on(async {
+                match PreciseTimer::new(self.clock) {
+                    Ok(timer) => self.run(timer).await,
+                    Err(error) => tracing::error!(%error, "no timer; the uplink stops"),
+                }
+            });
+        };
+        std::thread::Builder::new()
+            .name("uplink".into())
+            .spawn(run)
+            .map(|_| ())
+    }
+
+    async fn run(mut self, mut timer: PreciseTimer) {
         let mut writer = None;
         loop {
             let due = tokio::select! {
@@ -53,7 +72,7 @@ impl Uplink {
                 due = self.frames.recv() => due,
             };
             let Some(Due { at, frame }) = due else { return };
-            if let Err(error) = self.timer.sleep_until(at).await {
+            if let Err(error) = timer.sleep_until(at).await {
                 tracing::error!(%error, "the timer failed; the uplink stops");
                 return;
             }

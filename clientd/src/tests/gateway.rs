@@ -155,3 +155,75 @@ async fn the_session_is_the_same_after_a_short_break() {
     assert!(second.session == session);
     client.stop().await;
 }
+
+/// When the first `count` packets came, from the first one on.
+async fn arrivals(link: &mut ClientLink, count: usize) -> Vec<Duration> {
+    let mut times = Vec::new();
+    while times.len() < count {
+        if let Frame::Packet(..) = link.reader.next().await.unwrap() {
+            times.push(tokio::time::Instant::now());
+        }
+    }
+    times.iter().map(|t| *t - times[0]).collect()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_person_does_moves_no_frame() {
+    const PACKETS: usize = 50;
+    let mut both = Vec::new();
+    for busy in [false, true] {
+        let (gateway, mut config) = Gateway::new(3).await;
+        config.test_seed = Some(crate::config::TestSeed::Number(5));
+        let client = Running::start(config).await.unwrap();
+        let mut link = gateway.accept().await;
+        push(
+            &mut link,
+            &gateway.world.signed,
+            gateway.world.directory.epoch,
+        )
+        .await;
+        until(&client, |s| !s["directory"].is_null()).await;
+        let other = gateway.world.client("bob").await;
+        let reading = arrivals(&mut link, PACKETS);
+        let times = if busy {
+            let (times, ()) = tokio::join!(reading, chat(&client, &other));
+            times
+        } else {
+            reading.await
+        };
+        both.push(times);
+        client.stop().await;
+        other.stop().await;
+    }
+    // Equal seeds: the k-th frame at the same time, but for this machine's own unrest. One frame
+    // more or less would shift all that follow by 80 ms.
+    let gaps = |times: &[Duration]| -> Vec<f64> {
+        times
+            .windows(2)
+            .map(|w| (w[1] - w[0]).as_secs_f64())
+            .collect()
+    };
+    let pairs = gaps(&both[0]).into_iter().zip(gaps(&both[1]));
+    let mut differences: Vec<f64> = pairs.map(|(a, b)| (a - b).abs()).collect();
+    differences.sort_by(f64::total_cmp);
+    let median = differences[differences.len() / 2];
+    println!(
+        "median {median:.6} s, largest {:.6} s",
+        differences[differences.len() - 1]
+    );
+    assert!(median < 0.010, "{differences:?}");
+}
+
+/// Makes cards, adds a contact, writes messages, all at once.
+async fn chat(client: &Running, other: &Running) {
+    let card = other.ask("POST", "/v1/cards", None).await.json["card"].clone();
+    let body = serde_json::json!({ "card": card }).to_string();
+    let added = client.ask("POST", "/v1/contacts", Some(&body)).await;
+    let id = added.json["id"].as_str().unwrap().to_owned();
+    for n in 0..50 {
+        let path = format!("/v1/contacts/{id}/messages/{n}");
+        let answer = client.ask("PUT", &path, Some("{\"text\":\"hello\"}")).await;
+        assert_eq!(answer.status, 202);
+        client.ask("GET", "/v1/status", None).await;
+    }
+}

@@ -188,3 +188,46 @@ async fn what_is_no_longer_kept_is_told_as_a_gap() {
     );
     bob.stop().await;
 }
+
+/// Every byte of every file below a folder but the token's, which is there for applications.
+fn everything_in(folder: &std::path::Path, into: &mut Vec<u8>) {
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            everything_in(&path, into);
+        } else if path
+            .file_name()
+            .is_some_and(|n| n != crate::token::TOKEN_FILE)
+        {
+            into.extend(std::fs::read(&path).unwrap());
+        }
+    }
+}
+
+#[tokio::test]
+async fn nothing_said_stands_readable_on_the_disk() {
+    const TEXT: &str = "the canary sings at dawn";
+    let world = World::new();
+    let (bob, alice) = bob_knows_alice(&world).await;
+    let path = format!("/v1/contacts/{alice}/messages/canary-message-id");
+    let body = serde_json::json!({ "text": TEXT }).to_string();
+    assert_eq!(bob.ask("PUT", &path, Some(&body)).await.status, 202);
+    let config = bob.stop().await;
+    let mut bytes = Vec::new();
+    everything_in(&config.data_dir, &mut bytes);
+    assert!(bytes.len() > 2_000);
+    let raw_id = directory::hex::decode::<16>(&alice).unwrap();
+    let hex_text = directory::hex::encode(TEXT.as_bytes());
+    let canaries: [&[u8]; 6] = [
+        TEXT.as_bytes(),
+        hex_text.as_bytes(),
+        alice.as_bytes(),
+        &raw_id,
+        b"canary-message-id",
+        b"contact_added",
+    ];
+    for canary in canaries {
+        let found = bytes.windows(canary.len()).any(|w| w == canary);
+        assert!(!found, "{}", String::from_utf8_lossy(canary));
+    }
+}
