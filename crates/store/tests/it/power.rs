@@ -168,5 +168,5 @@ fn a_power_cut_loses_nothing_committed() {
 #[test]
 #[ignore = "slow: some minutes"]
 fn many_power_cuts() {
-    (0..6).for_each(|seed| run(40, 6, 100 + seed));
+    (0..2).for_each(|seed| run(40, 6, 100 + seed));
 }
