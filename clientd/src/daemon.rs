@@ -224,7 +224,7 @@ fn start_link(
     let (writer_sender, writers) = mpsc::channel(2);
     let broken = Arc::new(Notify::new());
     let dialler = Dialler {
-        tls: ClientTls::new(),
+        tls: ClientTls::new().with_source(config.source_address),
         network: *network.id(),
         identity: entry.identity,
         addresses: dialled,

@@ -150,7 +150,8 @@ impl EventLoop {
     fn on_link(&mut self, event: LinkEvent) {
         let now = self.clock.now();
         match event {
-            LinkEvent::Up => {
+            LinkEvent::Up(session) => {
+                self.client.handle_session(session);
                 self.state.connected = true;
                 self.state.connections += 1;
                 self.metrics.links_up.set(1);

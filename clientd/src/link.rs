@@ -3,10 +3,11 @@
 //!
 //! What is written is [`crate::uplink`]'s.
 
+use runtime::entropy::os_seed;
 use runtime::link::{ClientTls, FrameReader, FrameWriter, LinkError};
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::sync::{Notify, mpsc, watch};
 use wire::frame::PacketBytes;
 use wire::frame::{DirectoryPart, Frame};
@@ -23,10 +24,13 @@ const RECONNECT_MEAN: Duration = Duration::from_secs(2);
 /// A gateway sends at a constant rate; one that is silent for so long is gone.
 const SILENCE_MAX: Duration = Duration::from_secs(60);
 
+/// A session address is presented again for so long after its link fell (design §5).
+const SESSION_LIFE: Duration = Duration::from_secs(600);
+
 /// What the loop hears of the link.
 pub(crate) enum LinkEvent {
-    /// It stands.
-    Up,
+    /// It stands, with this address of ours at the gateway.
+    Up(SessionAddress),
     /// It fell.
     Down,
     /// A packet came.
@@ -59,15 +63,22 @@ struct Ended;
 
 impl Dialler {
     /// Until the loop or the uplink is gone.
-    pub(crate) async fn run(self, outlets: Outlets) {
+    pub(crate) async fn run(mut self, outlets: Outlets) {
         let mut attempt = 0;
+        let mut fell: Option<Instant> = None;
         loop {
+            if fell.is_some_and(|fell| fell.elapsed() > SESSION_LIFE) {
+                self.renew_session();
+                fell = None;
+            }
             match self.dial().await {
                 Ok((reader, writer)) => {
                     tracing::info!("connected to the entry gateway");
-                    let Ok(error) = outlets.serve(reader, writer).await else {
+                    let session = self.session.clone();
+                    let Ok(error) = outlets.serve(session, reader, writer).await else {
                         return;
                     };
+                    fell = Some(Instant::now());
                     tracing::info!(%error, "the link to the entry gateway fell");
                 }
                 Err(error) => tracing::info!(%error, "cannot connect to the entry gateway"),
@@ -80,6 +91,14 @@ impl Dialler {
                 RECONNECT_MEAN
             };
             tokio::time::sleep(draws.draw_exponential(mean)).await;
+        }
+    }
+
+    /// The gateway has forgotten the old address, and nobody shall link the two connections.
+    fn renew_session(&mut self) {
+        match os_seed() {
+            Ok(seed) => self.session = SessionAddress::from_random(*seed),
+            Err(error) => tracing::warn!(%error, "no randomness; the session address stays"),
         }
     }
 
@@ -102,11 +121,19 @@ impl Dialler {
 }
 
 impl Outlets {
-    async fn serve(&self, reader: FrameReader, writer: FrameWriter) -> Result<LinkError, Ended> {
+    async fn serve(
+        &self,
+        session: SessionAddress,
+        reader: FrameReader,
+        writer: FrameWriter,
+    ) -> Result<LinkError, Ended> {
         // Of an earlier link.
         let _ = tokio::time::timeout(Duration::ZERO, self.broken.notified()).await;
         self.uplink.send(Some(writer)).await.map_err(|_| Ended)?;
-        self.events.send(LinkEvent::Up).await.map_err(|_| Ended)?;
+        self.events
+            .send(LinkEvent::Up(session))
+            .await
+            .map_err(|_| Ended)?;
         let error = self.read(reader).await?;
         self.uplink.send(None).await.map_err(|_| Ended)?;
         self.events.send(LinkEvent::Down).await.map_err(|_| Ended)?;

@@ -31,6 +31,9 @@ use wire::request::{Answer, Cell, Place, Reply, Request};
 use wire::rng::{KeyRng, Purpose, TrafficRng};
 use wire::time::{Instant, WallAnchor};
 
+/// Hashes of one step at an admission puzzle: about a millisecond, far below the lead.
+const PUZZLE_STEP: u32 = 2_048;
+
 /// Limits of a client.
 #[derive(Clone, Debug)]
 pub struct ClientConfig {
@@ -145,6 +148,8 @@ pub struct Client<F: PacketFormat> {
     pending: Pending<F, Echo>,
     losses: Losses,
     counters: ClientCounters,
+    /// Set while there is an admission puzzle to work on.
+    puzzle_wake: Option<Instant>,
     transmits: VecDeque<Transmit>,
     events: VecDeque<ClientEvent>,
 }
@@ -181,6 +186,7 @@ impl<F: PacketFormat> Client<F> {
             pending: Pending::new(config.pending_max),
             losses: Losses::default(),
             counters: ClientCounters::default(),
+            puzzle_wake: None,
             transmits: VecDeque::new(),
             events: VecDeque::new(),
             config,
@@ -199,6 +205,7 @@ impl<F: PacketFormat> Client<F> {
         if !self.view.insert(directory, now) {
             return;
         }
+        self.puzzle_wake = Some(now);
         let (payload, loops) = (parameters.payload_rate, parameters.loop_rate);
         match &mut self.streams {
             Some(streams) => {
@@ -214,6 +221,13 @@ impl<F: PacketFormat> Client<F> {
                 });
             }
         }
+    }
+
+    /// Another address at the entry gateway, for packets built from now on: the last connection was
+    /// down for so long, or the network changed, that the two must not be linked. Replies in flight
+    /// to the old address are lost.
+    pub fn handle_session(&mut self, session: SessionAddress) {
+        self.session = session;
     }
 
     /// The link to the entry gateway stands. Changes nothing about when ticks come.
@@ -237,8 +251,9 @@ impl<F: PacketFormat> Client<F> {
     }
 
     /// An inbox to open (or to prolong), and to read from then on. Returns whether there was room.
-    pub fn handle_open(&mut self, order: OpenOrder, _now: Instant) -> bool {
+    pub fn handle_open(&mut self, order: OpenOrder, now: Instant) -> bool {
         let order = Arc::new(order);
+        self.puzzle_wake = Some(now);
         self.inboxes.insert(order.clone()) && self.outbox.push(Outgoing::Open(order))
     }
 
@@ -361,6 +376,7 @@ impl<F: PacketFormat> Client<F> {
         while let Some(Echo { gateway, errand }) = self.pending.pop_lost(now) {
             self.give_back(gateway, errand);
         }
+        self.solve_puzzles(now);
         let until = now + self.config.lead;
         while let Some(tick) = self.pop_tick(until, now) {
             let (at, draws, payload) = tick;
@@ -370,6 +386,19 @@ impl<F: PacketFormat> Client<F> {
                 self.cover_tick(at, &draws, Errand::Loop, now);
             }
         }
+    }
+
+    /// A step of work on admission puzzles; more of it as soon as the owner has time.
+    fn solve_puzzles(&mut self, now: Instant) {
+        let Some(directory) = self.view.current(now) else {
+            self.puzzle_wake = None;
+            return;
+        };
+        let difficulty = directory.parameters.puzzle_difficulty;
+        let more = self
+            .outbox
+            .solve(self.view.epoch_at(now), difficulty, PUZZLE_STEP);
+        self.puzzle_wake = more.then_some(now);
     }
 
     /// The sooner tick of the two streams; at a tie the payload stream's.
@@ -409,13 +438,11 @@ impl<F: PacketFormat> Client<F> {
         directory: &Arc<Directory>,
     ) {
         let gateway = outgoing.gateway();
-        let difficulty = directory.parameters.puzzle_difficulty;
-        let epoch = self.view.epoch_at(at);
         let place = Place {
             network: &directory.network,
             gateway: &gateway,
         };
-        let request = outgoing.request(place, epoch, difficulty);
+        let request = self.outbox.request(&outgoing, place);
         if let Outgoing::Deposit(deposit) = &outgoing
             && self.outbox.first_time(deposit.handle)
         {
@@ -556,6 +583,7 @@ impl<F: PacketFormat> Client<F> {
         });
         let ticks = streams.map(|(at, label)| (at.saturating_sub(lead), label));
         ticks
+            .chain(self.puzzle_wake.map(|at| (at, "admission puzzle")))
             .chain(self.pending.poll_timeout().map(|at| (at, "reply lost")))
             .min()
     }

@@ -14,10 +14,10 @@ pub use frames::{FrameReader, FrameWriter};
 use rustls::pki_types::ServerName;
 use rustls::{ClientConfig, ClientConnection, Connection, ServerConfig, ServerConnection};
 use std::future::Future;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 use tokio_rustls::{TlsAcceptor, TlsConnector};
 use wire::codec::DecodeError;
 use wire::frame::{Frame, Hello, HelloMismatch};
@@ -151,7 +151,7 @@ impl NodeTls {
     ) -> Result<NodeLink, LinkError> {
         within(self.handshake_timeout, async {
             let config = tls::node_client(&self.key, expected)?;
-            let (reader, writer) = tls_connect(config, address).await?;
+            let (reader, writer) = tls_connect(config, address, None).await?;
             let (reader, writer, hello) = greet(reader, writer, network, None).await?;
             require_session(&hello, false)?;
             Ok(NodeLink {
@@ -168,6 +168,7 @@ impl NodeTls {
 #[derive(Clone)]
 pub struct ClientTls {
     handshake_timeout: Duration,
+    source: Option<IpAddr>,
 }
 
 impl ClientTls {
@@ -176,7 +177,14 @@ impl ClientTls {
     pub fn new() -> Self {
         Self {
             handshake_timeout: HANDSHAKE_TIMEOUT,
+            source: None,
         }
+    }
+
+    /// Dials from this address of the machine instead of one that the system chooses.
+    pub fn with_source(mut self, source: Option<IpAddr>) -> Self {
+        self.source = source;
+        self
     }
 
     /// Another limit than [`HANDSHAKE_TIMEOUT`]; for tests.
@@ -195,7 +203,7 @@ impl ClientTls {
     ) -> Result<ClientLink, LinkError> {
         within(self.handshake_timeout, async {
             let config = tls::anonymous_client(expected)?;
-            let (reader, writer) = tls_connect(config, address).await?;
+            let (reader, writer) = tls_connect(config, address, self.source).await?;
             let ours = Some(session.clone());
             let (reader, writer, hello) = greet(reader, writer, network, ours).await?;
             require_session(&hello, false)?;
@@ -278,8 +286,16 @@ async fn tls_accept(
 async fn tls_connect(
     config: ClientConfig,
     address: SocketAddr,
+    source: Option<IpAddr>,
 ) -> Result<(FrameReader, FrameWriter), LinkError> {
-    let tcp = TcpStream::connect(address).await?;
+    let socket = match address {
+        SocketAddr::V4(_) => TcpSocket::new_v4()?,
+        SocketAddr::V6(_) => TcpSocket::new_v6()?,
+    };
+    if let Some(source) = source {
+        socket.bind(SocketAddr::new(source, 0))?;
+    }
+    let tcp = socket.connect(address).await?;
     tcp.set_nodelay(true)?;
     // An address is never sent as a server name, and ours have no names.
     let name = ServerName::from(address.ip());

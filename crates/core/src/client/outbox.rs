@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use wire::ids::{CellId, Epoch, InboxAddress, InboxId, NodeId, WriteTokenHash};
 use wire::keys::IdentitySecret;
-use wire::puzzle::Admission;
+use wire::puzzle::{ADMISSION_LEN, Admission, Solver};
 use wire::request::{Cell, Close, Deposit, Fetch, Open, Place, Request};
 
 /// A cell for somebody's inbox.
@@ -64,7 +64,8 @@ impl Outgoing {
         }
     }
 
-    pub(super) fn request(&self, place: Place<'_>, epoch: Epoch, difficulty: u8) -> Request {
+    /// `admission` is the solved puzzle of an `Open`; nothing else has one.
+    fn request(&self, place: Place<'_>, admission: Option<Admission>) -> Request {
         match self {
             Self::Deposit(d) => Request::Deposit(Deposit {
                 inbox: d.address.inbox,
@@ -73,11 +74,11 @@ impl Outgoing {
                 cell: d.cell.clone(),
             }),
             Self::Open(o) => {
-                let admission = Admission::solve(place.gateway, epoch, &o.inbox, difficulty);
-                let (inbox, hash) = (o.inbox, o.token_hash);
-                Request::Open(Box::new(Open::signed(
-                    place, &o.reader, inbox, hash, o.ttl_secs, admission,
-                )))
+                // `Outbox::pop` gives out no `Open` before its puzzle is solved.
+                let admission = admission.unwrap_or(Admission([0; ADMISSION_LEN]));
+                let (inbox, hash, ttl) = (o.inbox, o.token_hash, o.ttl_secs);
+                let open = Open::signed(place, &o.reader, inbox, hash, ttl, admission);
+                Request::Open(Box::new(open))
             }
             Self::Close(o) => Request::Close(Close::signed(place, &o.reader, o.inbox)),
         }
@@ -95,8 +96,48 @@ impl Outgoing {
 /// State of one thing to send.
 struct Entry {
     outgoing: Outgoing,
+    puzzle: Puzzle,
     sent_before: bool,
     queued: bool,
+}
+
+/// An `Open`'s admission puzzle. It is solved in small steps between ticks: solved at its tick, it
+/// would delay the packet by an amount that tells what it carries.
+enum Puzzle {
+    /// Not begun, or not needed.
+    None,
+    Searching(Solver),
+    Solved(Epoch, Admission),
+}
+
+impl Entry {
+    /// Whether its puzzle, if it has one, is solved.
+    fn ready(&self) -> bool {
+        match self.outgoing {
+            Outgoing::Open(_) => matches!(self.puzzle, Puzzle::Solved(..)),
+            Outgoing::Deposit(_) | Outgoing::Close(_) => true,
+        }
+    }
+
+    /// One step; `None` when this entry needs none, so that the next one gets its turn.
+    fn solve_step(&mut self, epoch: Epoch, difficulty: u8, hashes: u32) -> Option<()> {
+        let Outgoing::Open(order) = &self.outgoing else {
+            return None;
+        };
+        match &mut self.puzzle {
+            Puzzle::Solved(solved, _) if *solved == epoch => return None,
+            Puzzle::Searching(solver) if solver.epoch() == epoch => {
+                if let Some(admission) = solver.step(hashes) {
+                    self.puzzle = Puzzle::Solved(epoch, admission);
+                }
+            }
+            Puzzle::None | Puzzle::Solved(..) | Puzzle::Searching(_) => {
+                let solver = Solver::new(&order.gateway, epoch, &order.inbox, difficulty);
+                self.puzzle = Puzzle::Searching(solver);
+            }
+        }
+        Some(())
+    }
 }
 
 /// Everything that is not answered yet, waiting or on its way.
@@ -129,6 +170,7 @@ impl Outbox {
             name,
             Entry {
                 outgoing,
+                puzzle: Puzzle::None,
                 sent_before: false,
                 queued: true,
             },
@@ -147,6 +189,26 @@ impl Outbox {
         }
     }
 
+    /// Works on the first unsolved puzzle for `epoch`, at most `hashes` hashes. Returns whether
+    /// there is more to do.
+    pub(super) fn solve(&mut self, epoch: Epoch, difficulty: u8, hashes: u32) -> bool {
+        let open = |(name, entry): (&Name, &mut Entry)| match name {
+            Name::Open(_) => entry.solve_step(epoch, difficulty, hashes),
+            Name::Deposit(_) | Name::Close(_) => None,
+        };
+        self.entries.iter_mut().find_map(open).is_some()
+    }
+
+    /// Its request, once [`Outbox::pop`] has given it out.
+    pub(super) fn request(&self, outgoing: &Outgoing, place: Place<'_>) -> Request {
+        let entry = self.entries.get(&outgoing.name());
+        let admission = entry.and_then(|e| match &e.puzzle {
+            Puzzle::Solved(_, admission) => Some(*admission),
+            Puzzle::None | Puzzle::Searching(_) => None,
+        });
+        outgoing.request(place, admission)
+    }
+
     /// The first that can be sent now. What cannot (its gateway is in no directory, or is our
     /// entry) keeps its place.
     pub(super) fn pop(&mut self, reachable: impl Fn(&NodeId) -> bool) -> Option<Outgoing> {
@@ -154,7 +216,7 @@ impl Outbox {
         let at = self.queue.iter().position(|name| {
             entries
                 .get(name)
-                .is_some_and(|e| reachable(&e.outgoing.gateway()))
+                .is_some_and(|e| e.ready() && reachable(&e.outgoing.gateway()))
         })?;
         let name = self.queue.remove(at)?;
         let entry = self.entries.get_mut(&name)?;
