@@ -155,3 +155,6 @@ impl NodeListener {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
