@@ -8,7 +8,7 @@ pub mod sessions;
 
 use crate::echo::{self, Address, Asker, LoopCount, Pending, Plan, Waiting, Ways};
 use crate::hop::{Arrival, HopConfig, HopNode, KeyFor, Taken};
-use crate::mix::{LOOP_SLACK, LOOPS_MAX};
+use crate::mix::{LOOP_LEAD, LOOP_SLACK, LOOPS_MAX};
 use crate::stored::{InboxKey, StoreOp, StoredInbox};
 use crate::stream::{PoissonStream, Tick};
 use crate::transmit::{Peer, Transmit};
@@ -419,7 +419,7 @@ impl<F: PacketFormat> Gateway<F> {
         while let Some(tick) = self
             .loops
             .as_mut()
-            .and_then(|loops| loops.pop(&self.traffic, now, now))
+            .and_then(|loops| loops.pop(&self.traffic, now + LOOP_LEAD, now))
         {
             self.send_loop(&tick, now);
         }
@@ -509,7 +509,10 @@ impl<F: PacketFormat> Gateway<F> {
     /// When to call [`Gateway::handle_timeout`], and what for.
     pub fn poll_timeout(&self, now: Instant) -> Option<(Instant, &'static str)> {
         let hop = self.hop.poll_timeout(now);
-        let loops = self.loops.as_ref().map(|l| (l.peek(), "loop stream"));
+        let loops = self
+            .loops
+            .as_ref()
+            .map(|l| (l.peek().saturating_sub(LOOP_LEAD), "loop stream"));
         let lost = self.pending.poll_timeout().map(|at| (at, "loop lost"));
         let sessions = self.sessions.poll_timeout().map(|at| (at, "downlink"));
         let sweep = Some((self.next_sweep, "sweep"));

@@ -16,6 +16,8 @@ use wire::time::{Instant, WallAnchor};
 
 /// A loop that is not back so long after it was due counts as lost.
 pub(crate) const LOOP_SLACK: Duration = Duration::from_secs(2);
+/// A loop is built so long before its tick, so that building it makes nothing late.
+pub(crate) const LOOP_LEAD: Duration = Duration::from_millis(20);
 /// Most loops on their way; at λM = 10/s and a minute of delays, 600.
 pub(crate) const LOOPS_MAX: usize = 4096;
 
@@ -121,7 +123,7 @@ impl<F: PacketFormat> Mix<F> {
         while let Some(tick) = self
             .loops
             .as_mut()
-            .and_then(|loops| loops.pop(&self.traffic, now, now))
+            .and_then(|loops| loops.pop(&self.traffic, now + LOOP_LEAD, now))
         {
             self.send_loop(&tick, now);
         }
@@ -194,7 +196,10 @@ impl<F: PacketFormat> Mix<F> {
     /// When to call [`Mix::handle_timeout`], and what for.
     pub fn poll_timeout(&self, now: Instant) -> Option<(Instant, &'static str)> {
         let hop = self.hop.poll_timeout(now);
-        let loops = self.loops.as_ref().map(|l| (l.peek(), "loop stream"));
+        let loops = self
+            .loops
+            .as_ref()
+            .map(|l| (l.peek().saturating_sub(LOOP_LEAD), "loop stream"));
         let lost = self.pending.poll_timeout().map(|at| (at, "loop lost"));
         hop.into_iter().chain(loops).chain(lost).min()
     }
