@@ -7,11 +7,17 @@
 mod support;
 
 use localnet::check::contact_id;
+use messaging::Table;
 use runtime::http_client::Method;
 use serde_json::json;
+use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
+use store::ClientStore;
+use wire::aead::SealKey;
+use wire::rng::KeyRng;
 
+const BASE64: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
 const TEXT: &str = "canary-text-Kx7qPz39-do-not-log";
 
 #[test]
@@ -42,25 +48,70 @@ fn gateways_and_logs_keep_nothing_that_identifies() {
         let until = std::time::Instant::now() + Duration::from_secs(15);
         network.watch_until(until).await.unwrap();
         network.stop().unwrap();
-        search(&folder, &canaries);
+        search(&folder, &canaries, &pieces(&folder));
     });
 }
 
-/// Own inboxes, reader keys and store keys of both clients, opened as the client itself would.
+/// Key files of both clients.
 fn secrets(folder: &Path) -> Vec<Canary> {
     let mut all = Vec::new();
     for client in ["alice", "bob"] {
         let data = folder.join(client).join("data");
         for entry in std::fs::read_dir(&data).unwrap().flatten() {
             if entry.file_name().to_string_lossy().ends_with(".key") {
-                all.push(Canary::new(
-                    "client key",
-                    &std::fs::read(entry.path()).unwrap(),
-                ));
+                all.push(Canary::new("client key", &std::fs::read(entry.path()).unwrap()));
             }
         }
     }
     assert!(!all.is_empty(), "no key file was found to search for");
+    all
+}
+
+/// Length of a piece of a client's rows that is looked for.
+const PIECE: usize = 16;
+
+/// Every 16 bytes in a row of everything that the clients keep sealed: identities, contacts, pair
+/// secrets, inbox ids, write tokens, reader keys. Opened as the client itself does.
+fn pieces(folder: &Path) -> HashSet<[u8; PIECE]> {
+    let mut all = HashSet::new();
+    for client in ["alice", "bob"] {
+        let data = folder.join(client).join("data");
+        let key: [u8; 32] = std::fs::read(data.join("store.key")).unwrap().try_into().unwrap();
+        let rng = KeyRng::from_seed([0; 32]);
+        let store = ClientStore::open(&data.join("store"), SealKey::from_bytes(key), rng).unwrap();
+        for table in Table::ALL {
+            for (key, value) in store.scan(table as u8).unwrap() {
+                let row = [&key[..], &value[..]].concat();
+                all.extend(row.windows(PIECE).map(|w| <[u8; PIECE]>::try_from(w).unwrap()));
+            }
+        }
+    }
+    // Zeros and other fillings are no secret.
+    all.retain(|piece| piece.iter().collect::<HashSet<_>>().len() > PIECE / 2);
+    assert!(all.len() > 2_000, "too few pieces to be two clients' stores");
+    all
+}
+
+/// What a file says raw, and what its runs of hex and base64 digits mean.
+fn readings(bytes: &[u8]) -> Vec<Vec<u8>> {
+    let mut all = vec![bytes.to_vec()];
+    for run in bytes.split(|b| !b.is_ascii_hexdigit()).filter(|r| r.len() >= 2 * PIECE) {
+        for shift in 0..2 {
+            let digit = |b: u8| char::from(b).to_digit(16).unwrap() as u8;
+            all.push(run[shift..].chunks_exact(2).map(|p| digit(p[0]) << 4 | digit(p[1])).collect());
+        }
+    }
+    let value = |b: &u8| BASE64.iter().position(|c| c == b || (*c == b'+' && *b == b'-')
+        || (*c == b'/' && *b == b'_'));
+    for run in bytes.split(|b| value(b).is_none()).filter(|r| r.len() >= 2 * PIECE) {
+        for shift in 0..4 {
+            let bits = run[shift..].chunks_exact(4).flat_map(|q| {
+                let n = q.iter().fold(0u32, |n, b| n << 6 | value(b).unwrap() as u32);
+                n.to_be_bytes().into_iter().skip(1)
+            });
+            all.push(bits.collect());
+        }
+    }
     all
 }
 
@@ -91,19 +142,18 @@ impl Canary {
 }
 
 fn base64_inner(bytes: &[u8], shift: usize) -> Vec<u8> {
-    const TABLE: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
     let padded: Vec<u8> = std::iter::repeat_n(0, shift)
         .chain(bytes.iter().copied())
         .collect();
     let mut out = Vec::new();
     for chunk in padded.chunks_exact(3) {
         let n = u32::from(chunk[0]) << 16 | u32::from(chunk[1]) << 8 | u32::from(chunk[2]);
-        out.extend((0..4).map(|i| TABLE[(n >> (18 - 6 * i)) as usize & 63]));
+        out.extend((0..4).map(|i| BASE64[(n >> (18 - 6 * i)) as usize & 63]));
     }
     out.split_off(if shift == 0 { 0 } else { 4 })
 }
 
-fn search(folder: &Path, canaries: &[Canary]) {
+fn search(folder: &Path, canaries: &[Canary], pieces: &HashSet<[u8; PIECE]>) {
     let mut files = Vec::new();
     for node in std::fs::read_dir(folder).unwrap().flatten() {
         let name = node.file_name().to_string_lossy().into_owned();
