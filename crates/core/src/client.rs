@@ -10,29 +10,27 @@
 mod inboxes;
 mod losses;
 mod outbox;
+mod replies;
+mod ticks;
 
 pub use losses::{GatewayLosses, Losses};
 pub use outbox::{DepositOrder, OpenOrder};
 
-use crate::echo::{self, Address, Asker, Pending, Plan, Waiting, Ways};
-use crate::stream::{PoissonStream, TickDraws};
-use crate::transmit::{Peer, Transmit};
+use crate::echo::Pending;
+use crate::stream::PoissonStream;
+use crate::transmit::Transmit;
 use crate::view::View;
 use directory::{Directory, EpochSchedule};
-use inboxes::{FetchPlan, ReadInboxes};
+use inboxes::ReadInboxes;
 use outbox::{Outbox, Outgoing};
-use sphinx::{DiscardReason, Discards, PacketFormat, Unwrapped};
+use sphinx::{Discards, PacketFormat};
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
-use wire::frame::PacketBytes;
 use wire::ids::{CellId, DirectoryHash, Epoch, InboxId, NodeId, SessionAddress};
-use wire::request::{Answer, Cell, Place, Reply, Request};
+use wire::request::Cell;
 use wire::rng::{KeyRng, Purpose, TrafficRng};
 use wire::time::{Instant, WallAnchor};
-
-/// Hashes of one step at an admission puzzle: about a millisecond, far below the lead.
-const PUZZLE_STEP: u32 = 2_048;
 
 /// Limits of a client.
 #[derive(Clone, Debug)]
@@ -270,106 +268,6 @@ impl<F: PacketFormat> Client<F> {
         self.inboxes.acknowledge(&inbox, cell);
     }
 
-    /// A packet from the entry gateway.
-    pub fn handle_packet(&mut self, packet: &PacketBytes, now: Instant) {
-        let (surb, payload) = match F::unwrap(&self.secret, packet) {
-            Ok(Unwrapped::Reply { surb, payload, .. }) => (surb, payload),
-            Ok(Unwrapped::Forward { .. } | Unwrapped::Request { .. }) => {
-                return self.counters.discards.count(DiscardReason::UnknownReply);
-            }
-            Err(reason) => return self.counters.discards.count(reason),
-        };
-        // Single use: a second reply by the same reply block finds nothing here.
-        let Some(waiting) = self.pending.take(&surb) else {
-            return self.counters.discards.count(DiscardReason::UnknownReply);
-        };
-        let reply = F::open_reply(&waiting.recovery, payload)
-            .and_then(|plaintext| Reply::decode(&plaintext).map_err(|_| DiscardReason::BadPayload));
-        let Echo { gateway, errand } = waiting.what;
-        match reply {
-            Ok(reply) => {
-                let late = now.saturating_since(waiting.expected);
-                self.losses.returned(gateway, late);
-                self.check_view(gateway, &reply);
-                self.handle_reply(errand, reply.answer);
-            }
-            Err(reason) => {
-                self.counters.discards.count(reason);
-                self.give_back(gateway, errand);
-            }
-        }
-    }
-
-    fn check_view(&mut self, gateway: NodeId, reply: &Reply) {
-        let ours = self.view.held().find(|d| d.epoch == reply.epoch);
-        if ours.is_some_and(|d| d.hash() != reply.directory) {
-            let (epoch, theirs) = (reply.epoch, reply.directory);
-            self.events.push_back(ClientEvent::SplitView {
-                gateway,
-                epoch,
-                theirs,
-            });
-        }
-    }
-
-    fn handle_reply(&mut self, errand: Errand, answer: Answer) {
-        match errand {
-            Errand::Cover | Errand::Loop => {}
-            Errand::Send(outgoing) => self.handle_send_reply(outgoing, &answer),
-            Errand::Fetch { inbox, acks } => match answer {
-                Answer::Cell {
-                    remaining,
-                    cell_id,
-                    cell,
-                } => {
-                    if self.inboxes.fetched(&inbox, Some(cell_id), remaining) {
-                        self.events
-                            .push_back(ClientEvent::Cell(inbox, cell_id, cell));
-                    }
-                }
-                Answer::Empty => {
-                    self.inboxes.fetched(&inbox, None, 0);
-                }
-                Answer::Refused => {
-                    self.inboxes.fetched(&inbox, None, 0);
-                    if self.inboxes.refused(&inbox) {
-                        self.events.push_back(ClientEvent::InboxRefused(inbox));
-                    }
-                }
-                // No honest gateway answers so; the acknowledgements are said again.
-                Answer::Done
-                | Answer::Stored
-                | Answer::Opened { .. }
-                | Answer::Directory { .. }
-                | Answer::Unreadable => self.inboxes.fetch_lost(&inbox, acks),
-            },
-        }
-    }
-
-    fn handle_send_reply(&mut self, outgoing: Outgoing, answer: &Answer) {
-        let event = match (&outgoing, answer) {
-            (Outgoing::Deposit(d), Answer::Stored) => Some(ClientEvent::Stored(d.handle)),
-            (Outgoing::Deposit(d), Answer::Refused | Answer::Unreadable) => {
-                Some(ClientEvent::Refused(d.handle))
-            }
-            (Outgoing::Open(o), Answer::Opened { ttl_secs }) => {
-                self.inboxes.opened(&o.inbox);
-                Some(ClientEvent::Opened(o.inbox, *ttl_secs))
-            }
-            (Outgoing::Open(o), Answer::Refused | Answer::Unreadable) => {
-                Some(ClientEvent::InboxRefused(o.inbox))
-            }
-            // Closed, or already gone: either way it is.
-            (Outgoing::Close(_), Answer::Done | Answer::Refused) => None,
-            (Outgoing::Deposit(_) | Outgoing::Open(_) | Outgoing::Close(_), _) => {
-                return self.outbox.push_again(outgoing);
-            }
-        };
-        if self.outbox.done(&outgoing) {
-            self.events.extend(event);
-        }
-    }
-
     /// A deadline of [`Client::poll_timeout`] has come: builds what is due within the lead, takes
     /// back what got no reply.
     pub fn handle_timeout(&mut self, now: Instant) {
@@ -385,180 +283,6 @@ impl<F: PacketFormat> Client<F> {
             } else {
                 self.cover_tick(at, &draws, Errand::Loop, now);
             }
-        }
-    }
-
-    /// A step of work on admission puzzles; more of it as soon as the owner has time.
-    fn solve_puzzles(&mut self, now: Instant) {
-        let Some(directory) = self.view.current(now) else {
-            self.puzzle_wake = None;
-            return;
-        };
-        let difficulty = directory.parameters.puzzle_difficulty;
-        let more = self
-            .outbox
-            .solve(self.view.epoch_at(now), difficulty, PUZZLE_STEP);
-        self.puzzle_wake = more.then_some(now);
-    }
-
-    /// The sooner tick of the two streams; at a tie the payload stream's.
-    fn pop_tick(&mut self, until: Instant, now: Instant) -> Option<(Instant, TickDraws, bool)> {
-        let streams = self.streams.as_mut()?;
-        let payload_first = streams.payload.peek() <= streams.loops.peek();
-        let stream = if payload_first {
-            &mut streams.payload
-        } else {
-            &mut streams.loops
-        };
-        let tick = stream.pop(&self.traffic, until, now)?;
-        Some((tick.at, tick.draws, payload_first))
-    }
-
-    fn payload_tick(&mut self, at: Instant, draws: &TickDraws, now: Instant) {
-        let Some(directory) = self.ready(now) else {
-            return;
-        };
-        let entry = self.entry;
-        let reachable = |gateway: &NodeId| reachable(&directory, &entry, gateway);
-        if draws.coin {
-            if let Some(outgoing) = self.outbox.pop(reachable) {
-                return self.send_tick(at, draws, outgoing, &directory);
-            }
-        } else if let Some(plan) = self.inboxes.pick(draws.inbox, reachable) {
-            return self.fetch_tick(at, draws, plan, &directory);
-        }
-        self.cover_tick(at, draws, Errand::Cover, now);
-    }
-
-    fn send_tick(
-        &mut self,
-        at: Instant,
-        draws: &TickDraws,
-        outgoing: Outgoing,
-        directory: &Arc<Directory>,
-    ) {
-        let gateway = outgoing.gateway();
-        let place = Place {
-            network: &directory.network,
-            gateway: &gateway,
-        };
-        let request = self.outbox.request(&outgoing, place);
-        if let Outgoing::Deposit(deposit) = &outgoing
-            && self.outbox.first_time(deposit.handle)
-        {
-            self.events.push_back(ClientEvent::Mixing(deposit.handle));
-        }
-        self.emit(
-            at,
-            draws,
-            gateway,
-            Errand::Send(outgoing),
-            request,
-            directory,
-        );
-    }
-
-    fn fetch_tick(
-        &mut self,
-        at: Instant,
-        draws: &TickDraws,
-        plan: FetchPlan,
-        directory: &Arc<Directory>,
-    ) {
-        let FetchPlan { order, skip, acks } = plan;
-        let place = Place {
-            network: &directory.network,
-            gateway: &order.gateway,
-        };
-        let request = Request::Fetch(order.fetch(place, skip, &acks));
-        let errand = Errand::Fetch {
-            inbox: order.inbox,
-            acks,
-        };
-        self.emit(at, draws, order.gateway, errand, request, directory);
-    }
-
-    fn cover_tick(&mut self, at: Instant, draws: &TickDraws, errand: Errand, now: Instant) {
-        let Some(directory) = self.ready(now) else {
-            return;
-        };
-        let Some(gateway) = echo::draw_gateway(&directory, draws.gateway, Some(self.entry)) else {
-            return;
-        };
-        self.counters.covers += 1;
-        self.emit(at, draws, gateway, errand, Request::Cover, &directory);
-    }
-
-    /// The directory to build by, if there is anybody to send to.
-    fn ready(&mut self, now: Instant) -> Option<Arc<Directory>> {
-        let directory = self.view.current(now).filter(|_| self.connected).cloned();
-        if directory.is_none() {
-            self.counters.idle_ticks += 1;
-        }
-        directory
-    }
-
-    fn emit(
-        &mut self,
-        at: Instant,
-        draws: &TickDraws,
-        gateway: NodeId,
-        errand: Errand,
-        request: Request,
-        directory: &Arc<Directory>,
-    ) {
-        let ways = Ways::of_client(directory, draws, self.entry, gateway);
-        let address = Address::Session(self.session.clone());
-        let asker = Asker {
-            address,
-            key: Some(F::public(&self.secret)),
-        };
-        let plan = Plan {
-            at,
-            draws,
-            ways: &ways,
-            asker,
-            request,
-        };
-        let Ok(built) = echo::build::<F>(&self.view, directory, plan, &mut self.keys) else {
-            // The directory lacks our own entry gateway, or a key in it is no key.
-            self.counters.idle_ticks += 1;
-            return self.put_back(errand);
-        };
-        self.counters.sent += 1;
-        self.losses.sent(gateway);
-        let to = Peer::Node(built.to);
-        self.transmits.push_back(Transmit {
-            to,
-            at,
-            frame: built.frame,
-        });
-        let (expected, deadline) = (built.expected, built.expected + self.config.reply_slack);
-        let what = Echo { gateway, errand };
-        let waiting = Waiting {
-            recovery: built.recovery,
-            expected,
-            deadline,
-            what,
-        };
-        if let Some(Echo { gateway, errand }) = self.pending.insert(built.surb, waiting) {
-            self.give_back(gateway, errand);
-        }
-    }
-
-    /// A request that got no reply: count it, and let its content wait for another tick.
-    fn give_back(&mut self, gateway: NodeId, errand: Errand) {
-        if self.losses.lost(gateway) {
-            self.events.push_back(ClientEvent::GatewayLossy(gateway));
-        }
-        self.put_back(errand);
-    }
-
-    fn put_back(&mut self, errand: Errand) {
-        match errand {
-            Errand::Cover | Errand::Loop => {}
-            Errand::Send(outgoing) => self.outbox.push_again(outgoing),
-            Errand::Fetch { inbox, acks } => self.inboxes.fetch_lost(&inbox, acks),
         }
     }
 
@@ -622,13 +346,4 @@ impl<F: PacketFormat> Client<F> {
     pub fn inboxes_len(&self) -> (usize, usize) {
         self.inboxes.len()
     }
-}
-
-/// No request for content ever goes to the own entry gateway: it would see both ends.
-fn reachable(directory: &Directory, entry: &NodeId, gateway: &NodeId) -> bool {
-    gateway != entry
-        && matches!(
-            directory.position(gateway),
-            Some(directory::Position::Gateway { .. })
-        )
 }

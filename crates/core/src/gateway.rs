@@ -4,34 +4,29 @@
 //! [`inboxes`] knows inboxes and no client.
 
 pub mod inboxes;
+mod requests;
 pub mod sessions;
 
-use crate::echo::{self, Address, Asker, LoopCount, Pending, Plan, Waiting, Ways};
+use crate::echo::LoopCount;
 use crate::hop::{Arrival, HopConfig, HopNode, KeyFor, Taken};
-use crate::mix::{LOOP_LEAD, LOOP_SLACK, LOOPS_MAX};
+use crate::loops::Loops;
 use crate::stored::{InboxKey, StoreOp, StoredInbox};
-use crate::stream::{PoissonStream, Tick};
 use crate::transmit::{Peer, Transmit};
 use directory::{Directory, SphinxKey};
-use inboxes::{InboxLimits, Inboxes, Outcome};
+use inboxes::{InboxLimits, Inboxes};
+use requests::Waiter;
 use sessions::{SessionLimits, Sessions};
-use sphinx::{DiscardReason, PacketFormat, PayloadBytes};
+use sphinx::{DiscardReason, PacketFormat};
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 use wire::frame::Frame;
-use wire::ids::{Epoch, EpochHint, NextHop, SessionAddress, SurbId};
-use wire::request::{
-    Answer, Cell, DIRECTORY_CHUNK_LEN, Envelope, Plaintext, Reply, Request, SurbBytes,
-};
+use wire::ids::{Epoch, EpochHint, SessionAddress};
 use wire::rng::{KeyRng, Purpose, TrafficRng};
 use wire::time::{Instant, UnixTime, WallAnchor};
 
 /// How often expired inboxes and cells are looked for.
 const SWEEP: Duration = Duration::from_secs(10);
-/// Most requests whose answer waits for the disk; one more is refused.
-const STORE_WAITING_MAX: usize = 8_192;
-
 /// Limits of a gateway.
 #[derive(Clone, Debug)]
 pub struct GatewayConfig {
@@ -91,35 +86,13 @@ pub struct DirectoryDocument {
     pub bytes: Arc<[u8]>,
 }
 
-/// A reply that waits for its answer.
-struct Waiter {
-    surb: SurbBytes,
-    due: Instant,
-    then: Then,
-}
-
-enum Then {
-    Stored,
-    Opened {
-        ttl_secs: u32,
-    },
-    Closed,
-    Read {
-        cell_id: wire::ids::CellId,
-        remaining: u16,
-    },
-}
-
 /// Decides what a gateway does. See the crate's documentation for the order of calls.
 pub struct Gateway<F: PacketFormat> {
     hop: HopNode<F>,
     sessions: Sessions,
     inboxes: Inboxes,
-    traffic: TrafficRng,
     keys: KeyRng,
-    loops: Option<PoissonStream>,
-    pending: Pending<F, ()>,
-    loop_count: LoopCount,
+    loops: Loops<F>,
     documents: BTreeMap<Epoch, DirectoryDocument>,
     waiting: BTreeMap<u64, Vec<Waiter>>,
     next_ticket: u64,
@@ -143,11 +116,8 @@ impl<F: PacketFormat> Gateway<F> {
             hop,
             sessions: Sessions::new(config.sessions),
             inboxes: Inboxes::new(config.inboxes, inboxes),
-            traffic,
             keys,
-            loops: None,
-            pending: Pending::new(LOOPS_MAX),
-            loop_count: LoopCount::default(),
+            loops: Loops::new(Purpose::GatewayLoop, traffic),
             documents: BTreeMap::new(),
             waiting: BTreeMap::new(),
             next_ticket: 0,
@@ -178,14 +148,7 @@ impl<F: PacketFormat> Gateway<F> {
         let rate = parameters.downlink_rate;
         self.sessions
             .handle_directory(&document, rate, (holds, phase.max(now)));
-        match &mut self.loops {
-            Some(loops) => loops.set_rate(parameters.mix_loop_rate),
-            None => {
-                let rate = parameters.mix_loop_rate;
-                let stream = PoissonStream::new(Purpose::GatewayLoop, rate, &self.traffic, now);
-                self.loops = Some(stream);
-            }
-        }
+        self.loops.set_rate(parameters.mix_loop_rate, now);
     }
 
     /// A client connected and said its session address; an older connection of the same session
@@ -214,189 +177,15 @@ impl<F: PacketFormat> Gateway<F> {
                 let frame = Frame::Packet(EpochHint(0), packet);
                 self.queue(Transmit { to, at: due, frame });
             }
-            Some(Taken::Reply(surb, payload)) => self.handle_own_reply(surb, payload),
+            Some(Taken::Reply(surb, payload)) => {
+                if let Err(reason) = self.loops.handle_reply(surb, payload) {
+                    self.hop.discard(reason);
+                }
+            }
             Some(Taken::Request(None)) => self.hop.discard(DiscardReason::BadPayload),
             Some(Taken::Request(Some(plaintext))) => {
                 self.handle_request(&plaintext, received_at, now);
             }
-        }
-    }
-
-    fn handle_own_reply(&mut self, surb: SurbId, payload: PayloadBytes) {
-        match self.pending.take(&surb) {
-            None => self.hop.discard(DiscardReason::UnknownReply),
-            Some(waiting) => match F::open_reply(&waiting.recovery, payload) {
-                Ok(_) => self.loop_count.returned += 1,
-                Err(reason) => self.hop.discard(reason),
-            },
-        }
-    }
-
-    fn handle_request(&mut self, plaintext: &Plaintext, received_at: Instant, now: Instant) {
-        let Some(directory) = self.hop.view.current(now).cloned() else {
-            self.hop.discard(DiscardReason::NoDirectory);
-            return;
-        };
-        let (surb, delay, request) = match Envelope::decode(plaintext) {
-            Ok(envelope) => (envelope.surb, envelope.reply_delay, Some(envelope.request)),
-            Err(unreadable) => (unreadable.surb, unreadable.reply_delay, None),
-        };
-        if delay > directory.parameters.delay_bound() {
-            self.hop.discard(DiscardReason::DelayTooLong);
-            return;
-        }
-        let due = received_at + directory.parameters.hop_allowance + delay;
-        let Some(request) = request else {
-            self.reply(&surb, Answer::Unreadable, due, now);
-            return;
-        };
-        let context = inboxes::Context {
-            gateway: self.hop.id(),
-            directory: &directory,
-            epoch: self.hop.view.epoch_at(now),
-            unix: self.hop.view.unix_at(now),
-        };
-        let outcome = if self.waiting.len() >= STORE_WAITING_MAX {
-            Outcome::Answer(Answer::Refused)
-        } else {
-            match request {
-                Request::Cover => Outcome::Answer(Answer::Done),
-                Request::Deposit(d) => self.inboxes.deposit(d, context),
-                Request::Fetch(f) => self.inboxes.fetch(&f, context),
-                Request::Open(o) => self.inboxes.open(&o, context),
-                Request::Close(c) => self.inboxes.close(&c, context),
-                Request::Directory(d) => {
-                    Outcome::Answer(self.directory_part(&d).unwrap_or(Answer::Refused))
-                }
-            }
-        };
-        self.forward_store_ops();
-        self.settle(outcome, surb, due, now);
-    }
-
-    /// Store orders that need no answer (acknowledged cells).
-    fn forward_store_ops(&mut self) {
-        while let Some(op) = self.inboxes.poll_op() {
-            let ticket = self.ticket();
-            self.events.push_back(GatewayEvent::Store { ticket, op });
-        }
-    }
-
-    fn settle(&mut self, outcome: Outcome, surb: SurbBytes, due: Instant, now: Instant) {
-        let (ticket, then) = match outcome {
-            Outcome::Answer(answer) => return self.reply(&surb, answer, due, now),
-            Outcome::Store { op, cell } => {
-                let ticket = self.ticket();
-                if let Some((key, id)) = cell {
-                    self.inboxes.set_ticket(key, id, ticket);
-                }
-                self.events.push_back(GatewayEvent::Store { ticket, op });
-                (ticket, Then::Stored)
-            }
-            Outcome::AlreadyStoring(ticket) => (ticket, Then::Stored),
-            Outcome::Open { op, ttl_secs } => {
-                let ticket = self.ticket();
-                self.events.push_back(GatewayEvent::Store { ticket, op });
-                (ticket, Then::Opened { ttl_secs })
-            }
-            Outcome::Close { op } => {
-                let ticket = self.ticket();
-                self.events.push_back(GatewayEvent::Store { ticket, op });
-                (ticket, Then::Closed)
-            }
-            Outcome::Read {
-                key,
-                sequence,
-                cell_id,
-                remaining,
-            } => {
-                let ticket = self.ticket();
-                self.events.push_back(GatewayEvent::Read {
-                    ticket,
-                    key,
-                    sequence,
-                });
-                (ticket, Then::Read { cell_id, remaining })
-            }
-        };
-        self.waiting
-            .entry(ticket)
-            .or_default()
-            .push(Waiter { surb, due, then });
-    }
-
-    fn ticket(&mut self) -> u64 {
-        self.next_ticket += 1;
-        self.next_ticket
-    }
-
-    fn directory_part(&self, request: &wire::request::DirectoryRequest) -> Option<Answer> {
-        let document = self
-            .documents
-            .values()
-            .find(|d| d.directory.hash() == request.hash)?;
-        let mut chunks = document.bytes.chunks(DIRECTORY_CHUNK_LEN);
-        let parts = u16::try_from(chunks.len()).ok()?;
-        let bytes = chunks.nth(usize::from(request.part))?.to_vec();
-        Some(Answer::Directory {
-            part: request.part,
-            parts,
-            bytes,
-        })
-    }
-
-    /// The store did what [`GatewayEvent::Store`] asked, durably, or could not.
-    pub fn handle_stored(&mut self, ticket: u64, durable: bool, now: Instant) {
-        self.inboxes.handle_stored(ticket, durable);
-        for waiter in self.waiting.remove(&ticket).unwrap_or_default() {
-            let answer = match (durable, waiter.then) {
-                (false, _) | (true, Then::Read { .. }) => Answer::Refused,
-                (true, Then::Stored) => Answer::Stored,
-                (true, Then::Opened { ttl_secs }) => Answer::Opened { ttl_secs },
-                (true, Then::Closed) => Answer::Done,
-            };
-            self.reply(&waiter.surb, answer, waiter.due, now);
-        }
-    }
-
-    /// The store read what [`GatewayEvent::Read`] asked for; `None` when it is not there any more.
-    pub fn handle_read(&mut self, ticket: u64, cell: Option<Cell>, now: Instant) {
-        for waiter in self.waiting.remove(&ticket).unwrap_or_default() {
-            let answer = match (waiter.then, cell.clone()) {
-                (Then::Read { cell_id, remaining }, Some(cell)) => Answer::Cell {
-                    remaining,
-                    cell_id,
-                    cell,
-                },
-                (Then::Read { .. }, None) => Answer::Empty,
-                (Then::Stored | Then::Opened { .. } | Then::Closed, _) => Answer::Refused,
-            };
-            self.reply(&waiter.surb, answer, waiter.due, now);
-        }
-    }
-
-    /// The one reply to one request, at its moment, or at once where the disk was slower than that.
-    fn reply(&mut self, surb: &SurbBytes, answer: Answer, due: Instant, now: Instant) {
-        let Some(directory) = self.hop.view.current(now) else {
-            self.hop.discard(DiscardReason::NoDirectory);
-            return;
-        };
-        let reply = Reply {
-            epoch: directory.epoch,
-            directory: directory.hash(),
-            answer,
-        };
-        match F::use_surb(surb, &reply.encode()) {
-            Ok((NextHop::Node { id, epoch }, packet)) if self.hop.check_adjacent(&id).is_ok() => {
-                let frame = Frame::Packet(epoch, packet);
-                self.queue(Transmit {
-                    to: Peer::Node(id),
-                    at: due,
-                    frame,
-                });
-            }
-            Ok(_) => self.hop.discard(DiscardReason::BadSurb),
-            Err(reason) => self.hop.discard(reason),
         }
     }
 
@@ -413,16 +202,8 @@ impl<F: PacketFormat> Gateway<F> {
 
     /// A deadline of [`Gateway::poll_timeout`] has come.
     pub fn handle_timeout(&mut self, now: Instant) {
-        while self.pending.pop_lost(now).is_some() {
-            self.loop_count.lost += 1;
-        }
-        while let Some(tick) = self
-            .loops
-            .as_mut()
-            .and_then(|loops| loops.pop(&self.traffic, now + LOOP_LEAD, now))
-        {
-            self.send_loop(&tick, now);
-        }
+        self.loops
+            .handle_timeout(&mut self.hop, &mut self.keys, now);
         if self.hop.handle_timeout(now, &mut self.keys) {
             self.events
                 .push_back(GatewayEvent::PublishKeys(self.hop.public_keys()));
@@ -436,48 +217,6 @@ impl<F: PacketFormat> Gateway<F> {
             }
         }
         self.sessions.handle_timeout(now);
-    }
-
-    fn send_loop(&mut self, tick: &Tick, now: Instant) {
-        let Some(directory) = self.hop.view.current(now).cloned() else {
-            return;
-        };
-        let id = self.hop.id();
-        let Some(answering) = echo::draw_gateway(&directory, tick.draws.gateway, Some(id)) else {
-            return;
-        };
-        let ways = Ways::of_gateway(&directory, &tick.draws, answering);
-        let asker = Asker {
-            address: Address::Node(id),
-            key: None,
-        };
-        let request = Request::Cover;
-        let plan = Plan {
-            at: tick.at,
-            draws: &tick.draws,
-            ways: &ways,
-            asker,
-            request,
-        };
-        let Ok(built) = echo::build::<F>(&self.hop.view, &directory, plan, &mut self.keys) else {
-            return;
-        };
-        self.queue(Transmit {
-            to: Peer::Node(built.to),
-            at: tick.at,
-            frame: built.frame,
-        });
-        self.loop_count.sent += 1;
-        let (expected, deadline) = (built.expected, built.expected + LOOP_SLACK);
-        let waiting = Waiting {
-            recovery: built.recovery,
-            expected,
-            deadline,
-            what: (),
-        };
-        if self.pending.insert(built.surb, waiting).is_some() {
-            self.loop_count.lost += 1;
-        }
     }
 
     /// A frame for a node that is due, or a downlink slot of a session.
@@ -509,16 +248,11 @@ impl<F: PacketFormat> Gateway<F> {
     /// When to call [`Gateway::handle_timeout`], and what for.
     pub fn poll_timeout(&self, now: Instant) -> Option<(Instant, &'static str)> {
         let hop = self.hop.poll_timeout(now);
-        let loops = self
-            .loops
-            .as_ref()
-            .map(|l| (l.peek().saturating_sub(LOOP_LEAD), "loop stream"));
-        let lost = self.pending.poll_timeout().map(|at| (at, "loop lost"));
+        let loops = self.loops.poll_timeout();
         let sessions = self.sessions.poll_timeout().map(|at| (at, "downlink"));
         let sweep = Some((self.next_sweep, "sweep"));
         hop.into_iter()
             .chain(loops)
-            .chain(lost)
             .chain(sessions)
             .chain(sweep)
             .min()
@@ -531,7 +265,7 @@ impl<F: PacketFormat> Gateway<F> {
 
     /// Its own loops.
     pub fn loop_count(&self) -> LoopCount {
-        self.loop_count
+        self.loops.count()
     }
 
     /// How many clients are connected; a number that goes up and down, and nothing else.

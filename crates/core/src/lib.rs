@@ -23,6 +23,7 @@ pub mod client;
 pub mod echo;
 pub mod gateway;
 pub mod hop;
+mod loops;
 pub mod mix;
 pub mod stored;
 pub mod stream;

@@ -1,25 +1,16 @@
 //! A mix: delays packets, and sends loops of its own.
 
-use crate::echo::{self, Address, Asker, LoopCount, Pending, Plan, Waiting, Ways};
+use crate::echo::LoopCount;
 use crate::hop::{Arrival, HopConfig, HopNode, KeyFor, Taken};
-use crate::stream::{PoissonStream, Tick};
-use crate::transmit::{Peer, Transmit};
-use directory::{Directory, Position, SphinxKey};
+use crate::loops::Loops;
+use crate::transmit::Transmit;
+use directory::{Directory, SphinxKey};
 use sphinx::{DiscardReason, PacketFormat};
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::time::Duration;
 use wire::ids::EpochHint;
-use wire::request::Request;
 use wire::rng::{KeyRng, Purpose, TrafficRng};
 use wire::time::{Instant, WallAnchor};
-
-/// A loop that is not back so long after it was due counts as lost.
-pub(crate) const LOOP_SLACK: Duration = Duration::from_secs(2);
-/// A loop is built so long before its tick, so that building it makes nothing late.
-pub(crate) const LOOP_LEAD: Duration = Duration::from_millis(20);
-/// Most loops on their way; at λM = 10/s and a minute of delays, 600.
-pub(crate) const LOOPS_MAX: usize = 4096;
 
 /// For the owner of a mix.
 #[derive(Clone, Debug, PartialEq)]
@@ -33,11 +24,8 @@ pub enum MixEvent {
 /// [`Mix::poll_event`], [`Mix::poll_transmit`], [`Mix::poll_timeout`].
 pub struct Mix<F: PacketFormat> {
     hop: HopNode<F>,
-    traffic: TrafficRng,
     keys: KeyRng,
-    loops: Option<PoissonStream>,
-    pending: Pending<F, ()>,
-    loop_count: LoopCount,
+    loops: Loops<F>,
     events: VecDeque<MixEvent>,
 }
 
@@ -52,15 +40,11 @@ impl<F: PacketFormat> Mix<F> {
     ) -> Self {
         let hop = HopNode::new(config, anchor, now, &mut keys);
         let events = [MixEvent::PublishKeys(hop.public_keys())].into();
-        let loop_count = LoopCount::default();
-        let pending = Pending::new(LOOPS_MAX);
+        let loops = Loops::new(Purpose::MixLoop, traffic);
         Self {
             hop,
-            traffic,
             keys,
-            loops: None,
-            pending,
-            loop_count,
+            loops,
             events,
         }
     }
@@ -73,19 +57,8 @@ impl<F: PacketFormat> Mix<F> {
         now: Instant,
     ) {
         let rate = directory.parameters.mix_loop_rate;
-        if !self.hop.handle_directory(directory, anchor, now) {
-            return;
-        }
-        match &mut self.loops {
-            Some(loops) => loops.set_rate(rate),
-            None => {
-                self.loops = Some(PoissonStream::new(
-                    Purpose::MixLoop,
-                    rate,
-                    &self.traffic,
-                    now,
-                ));
-            }
+        if self.hop.handle_directory(directory, anchor, now) {
+            self.loops.set_rate(rate, now);
         }
     }
 
@@ -100,13 +73,11 @@ impl<F: PacketFormat> Mix<F> {
             None => {}
             Some(Taken::Request(_)) => self.hop.discard(DiscardReason::NotAGateway),
             Some(Taken::ToSession(..)) => self.hop.discard(DiscardReason::UnknownSession),
-            Some(Taken::Reply(surb, payload)) => match self.pending.take(&surb) {
-                None => self.hop.discard(DiscardReason::UnknownReply),
-                Some(waiting) => match F::open_reply(&waiting.recovery, payload) {
-                    Ok(_) => self.loop_count.returned += 1,
-                    Err(reason) => self.hop.discard(reason),
-                },
-            },
+            Some(Taken::Reply(surb, payload)) => {
+                if let Err(reason) = self.loops.handle_reply(surb, payload) {
+                    self.hop.discard(reason);
+                }
+            }
         }
     }
 
@@ -117,69 +88,11 @@ impl<F: PacketFormat> Mix<F> {
 
     /// A deadline of [`Mix::poll_timeout`] has come.
     pub fn handle_timeout(&mut self, now: Instant) {
-        while self.pending.pop_lost(now).is_some() {
-            self.loop_count.lost += 1;
-        }
-        while let Some(tick) = self
-            .loops
-            .as_mut()
-            .and_then(|loops| loops.pop(&self.traffic, now + LOOP_LEAD, now))
-        {
-            self.send_loop(&tick, now);
-        }
-        // After the loops, so that one that is due now leaves now.
+        self.loops
+            .handle_timeout(&mut self.hop, &mut self.keys, now);
         if self.hop.handle_timeout(now, &mut self.keys) {
             self.events
                 .push_back(MixEvent::PublishKeys(self.hop.public_keys()));
-        }
-    }
-
-    fn send_loop(&mut self, tick: &Tick, now: Instant) {
-        let Some(directory) = self.hop.view.current(now).cloned() else {
-            return;
-        };
-        let id = self.hop.id();
-        let Some(Position::Mix { layer, .. }) = directory.position(&id) else {
-            return;
-        };
-        let Some(answering) = echo::draw_gateway(&directory, tick.draws.gateway, None) else {
-            return;
-        };
-        let ways = Ways::of_mix(&directory, &tick.draws, layer, answering);
-        let asker = Asker {
-            address: Address::Node(id),
-            key: None,
-        };
-        let request = Request::Cover;
-        let plan = Plan {
-            at: tick.at,
-            draws: &tick.draws,
-            ways: &ways,
-            asker,
-            request,
-        };
-        let Ok(built) = echo::build::<F>(&self.hop.view, &directory, plan, &mut self.keys) else {
-            return;
-        };
-        let transmit = Transmit {
-            to: Peer::Node(built.to),
-            at: tick.at,
-            frame: built.frame,
-        };
-        if self.hop.send_at(transmit).is_err() {
-            self.hop.discard(DiscardReason::QueueFull);
-            return;
-        }
-        self.loop_count.sent += 1;
-        let (expected, deadline) = (built.expected, built.expected + LOOP_SLACK);
-        let waiting = Waiting {
-            recovery: built.recovery,
-            expected,
-            deadline,
-            what: (),
-        };
-        if self.pending.insert(built.surb, waiting).is_some() {
-            self.loop_count.lost += 1;
         }
     }
 
@@ -195,13 +108,11 @@ impl<F: PacketFormat> Mix<F> {
 
     /// When to call [`Mix::handle_timeout`], and what for.
     pub fn poll_timeout(&self, now: Instant) -> Option<(Instant, &'static str)> {
-        let hop = self.hop.poll_timeout(now);
-        let loops = self
-            .loops
-            .as_ref()
-            .map(|l| (l.peek().saturating_sub(LOOP_LEAD), "loop stream"));
-        let lost = self.pending.poll_timeout().map(|at| (at, "loop lost"));
-        hop.into_iter().chain(loops).chain(lost).min()
+        self.hop
+            .poll_timeout(now)
+            .into_iter()
+            .chain(self.loops.poll_timeout())
+            .min()
     }
 
     /// Directories, keys, queue and counters.
@@ -211,6 +122,6 @@ impl<F: PacketFormat> Mix<F> {
 
     /// Its own loops.
     pub fn loop_count(&self) -> LoopCount {
-        self.loop_count
+        self.loops.count()
     }
 }

@@ -1,0 +1,111 @@
+//! What comes back: the reply to one of this client's own reply blocks, each good once.
+
+use super::outbox::Outgoing;
+use super::{Client, ClientEvent, Echo, Errand};
+use sphinx::{DiscardReason, PacketFormat, Unwrapped};
+use wire::frame::PacketBytes;
+use wire::ids::NodeId;
+use wire::request::{Answer, Reply};
+use wire::time::Instant;
+
+impl<F: PacketFormat> Client<F> {
+    /// A packet from the entry gateway.
+    pub fn handle_packet(&mut self, packet: &PacketBytes, now: Instant) {
+        let (surb, payload) = match F::unwrap(&self.secret, packet) {
+            Ok(Unwrapped::Reply { surb, payload, .. }) => (surb, payload),
+            Ok(Unwrapped::Forward { .. } | Unwrapped::Request { .. }) => {
+                return self.counters.discards.count(DiscardReason::UnknownReply);
+            }
+            Err(reason) => return self.counters.discards.count(reason),
+        };
+        // Single use: a second reply by the same reply block finds nothing here.
+        let Some(waiting) = self.pending.take(&surb) else {
+            return self.counters.discards.count(DiscardReason::UnknownReply);
+        };
+        let reply = F::open_reply(&waiting.recovery, payload)
+            .and_then(|plaintext| Reply::decode(&plaintext).map_err(|_| DiscardReason::BadPayload));
+        let Echo { gateway, errand } = waiting.what;
+        match reply {
+            Ok(reply) => {
+                let late = now.saturating_since(waiting.expected);
+                self.losses.returned(gateway, late);
+                self.check_view(gateway, &reply);
+                self.handle_reply(errand, reply.answer);
+            }
+            Err(reason) => {
+                self.counters.discards.count(reason);
+                self.give_back(gateway, errand);
+            }
+        }
+    }
+
+    fn check_view(&mut self, gateway: NodeId, reply: &Reply) {
+        let ours = self.view.held().find(|d| d.epoch == reply.epoch);
+        if ours.is_some_and(|d| d.hash() != reply.directory) {
+            let (epoch, theirs) = (reply.epoch, reply.directory);
+            self.events.push_back(ClientEvent::SplitView {
+                gateway,
+                epoch,
+                theirs,
+            });
+        }
+    }
+
+    fn handle_reply(&mut self, errand: Errand, answer: Answer) {
+        match errand {
+            Errand::Cover | Errand::Loop => {}
+            Errand::Send(outgoing) => self.handle_send_reply(outgoing, &answer),
+            Errand::Fetch { inbox, acks } => match answer {
+                Answer::Cell {
+                    remaining,
+                    cell_id,
+                    cell,
+                } => {
+                    if self.inboxes.fetched(&inbox, Some(cell_id), remaining) {
+                        self.events
+                            .push_back(ClientEvent::Cell(inbox, cell_id, cell));
+                    }
+                }
+                Answer::Empty => {
+                    self.inboxes.fetched(&inbox, None, 0);
+                }
+                Answer::Refused => {
+                    self.inboxes.fetched(&inbox, None, 0);
+                    if self.inboxes.refused(&inbox) {
+                        self.events.push_back(ClientEvent::InboxRefused(inbox));
+                    }
+                }
+                // No honest gateway answers so; the acknowledgements are said again.
+                Answer::Done
+                | Answer::Stored
+                | Answer::Opened { .. }
+                | Answer::Directory { .. }
+                | Answer::Unreadable => self.inboxes.fetch_lost(&inbox, acks),
+            },
+        }
+    }
+
+    fn handle_send_reply(&mut self, outgoing: Outgoing, answer: &Answer) {
+        let event = match (&outgoing, answer) {
+            (Outgoing::Deposit(d), Answer::Stored) => Some(ClientEvent::Stored(d.handle)),
+            (Outgoing::Deposit(d), Answer::Refused | Answer::Unreadable) => {
+                Some(ClientEvent::Refused(d.handle))
+            }
+            (Outgoing::Open(o), Answer::Opened { ttl_secs }) => {
+                self.inboxes.opened(&o.inbox);
+                Some(ClientEvent::Opened(o.inbox, *ttl_secs))
+            }
+            (Outgoing::Open(o), Answer::Refused | Answer::Unreadable) => {
+                Some(ClientEvent::InboxRefused(o.inbox))
+            }
+            // Closed, or already gone: either way it is.
+            (Outgoing::Close(_), Answer::Done | Answer::Refused) => None,
+            (Outgoing::Deposit(_) | Outgoing::Open(_) | Outgoing::Close(_), _) => {
+                return self.outbox.push_again(outgoing);
+            }
+        };
+        if self.outbox.done(&outgoing) {
+            self.events.extend(event);
+        }
+    }
+}

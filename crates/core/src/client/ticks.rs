@@ -1,0 +1,209 @@
+//! What a tick carries: content if there is any for it, cover otherwise. Its moment, route and delays
+//! are given; nothing here can change them.
+
+use super::inboxes::FetchPlan;
+use super::outbox::Outgoing;
+use super::{Client, ClientEvent, Echo, Errand};
+use crate::echo::{self, Address, Asker, Plan, Waiting, Ways};
+use crate::stream::TickDraws;
+use crate::transmit::{Peer, Transmit};
+use directory::{Directory, Position};
+use sphinx::PacketFormat;
+use std::sync::Arc;
+use wire::ids::NodeId;
+use wire::request::{Place, Request};
+use wire::time::Instant;
+
+/// Hashes of one step at an admission puzzle: about a millisecond, far below the lead.
+const PUZZLE_STEP: u32 = 2_048;
+
+impl<F: PacketFormat> Client<F> {
+    /// A step of work on admission puzzles; more of it as soon as the owner has time.
+    pub(super) fn solve_puzzles(&mut self, now: Instant) {
+        let Some(directory) = self.view.current(now) else {
+            self.puzzle_wake = None;
+            return;
+        };
+        let difficulty = directory.parameters.puzzle_difficulty;
+        let more = self
+            .outbox
+            .solve(self.view.epoch_at(now), difficulty, PUZZLE_STEP);
+        self.puzzle_wake = more.then_some(now);
+    }
+
+    /// The sooner tick of the two streams; at a tie the payload stream's.
+    pub(super) fn pop_tick(
+        &mut self,
+        until: Instant,
+        now: Instant,
+    ) -> Option<(Instant, TickDraws, bool)> {
+        let streams = self.streams.as_mut()?;
+        let payload_first = streams.payload.peek() <= streams.loops.peek();
+        let stream = if payload_first {
+            &mut streams.payload
+        } else {
+            &mut streams.loops
+        };
+        let tick = stream.pop(&self.traffic, until, now)?;
+        Some((tick.at, tick.draws, payload_first))
+    }
+
+    pub(super) fn payload_tick(&mut self, at: Instant, draws: &TickDraws, now: Instant) {
+        let Some(directory) = self.ready(now) else {
+            return;
+        };
+        let entry = self.entry;
+        let reachable = |gateway: &NodeId| reachable(&directory, &entry, gateway);
+        if draws.coin {
+            if let Some(outgoing) = self.outbox.pop(reachable) {
+                return self.send_tick(at, draws, outgoing, &directory);
+            }
+        } else if let Some(plan) = self.inboxes.pick(draws.inbox, reachable) {
+            return self.fetch_tick(at, draws, plan, &directory);
+        }
+        self.cover_tick(at, draws, Errand::Cover, now);
+    }
+
+    fn send_tick(
+        &mut self,
+        at: Instant,
+        draws: &TickDraws,
+        outgoing: Outgoing,
+        directory: &Arc<Directory>,
+    ) {
+        let gateway = outgoing.gateway();
+        let place = Place {
+            network: &directory.network,
+            gateway: &gateway,
+        };
+        let request = self.outbox.request(&outgoing, place);
+        if let Outgoing::Deposit(deposit) = &outgoing
+            && self.outbox.first_time(deposit.handle)
+        {
+            self.events.push_back(ClientEvent::Mixing(deposit.handle));
+        }
+        self.emit(
+            at,
+            draws,
+            gateway,
+            Errand::Send(outgoing),
+            request,
+            directory,
+        );
+    }
+
+    fn fetch_tick(
+        &mut self,
+        at: Instant,
+        draws: &TickDraws,
+        plan: FetchPlan,
+        directory: &Arc<Directory>,
+    ) {
+        let FetchPlan { order, skip, acks } = plan;
+        let place = Place {
+            network: &directory.network,
+            gateway: &order.gateway,
+        };
+        let request = Request::Fetch(order.fetch(place, skip, &acks));
+        let errand = Errand::Fetch {
+            inbox: order.inbox,
+            acks,
+        };
+        self.emit(at, draws, order.gateway, errand, request, directory);
+    }
+
+    pub(super) fn cover_tick(
+        &mut self,
+        at: Instant,
+        draws: &TickDraws,
+        errand: Errand,
+        now: Instant,
+    ) {
+        let Some(directory) = self.ready(now) else {
+            return;
+        };
+        let Some(gateway) = echo::draw_gateway(&directory, draws.gateway, Some(self.entry)) else {
+            return;
+        };
+        self.counters.covers += 1;
+        self.emit(at, draws, gateway, errand, Request::Cover, &directory);
+    }
+
+    /// The directory to build by, if there is anybody to send to.
+    fn ready(&mut self, now: Instant) -> Option<Arc<Directory>> {
+        let directory = self.view.current(now).filter(|_| self.connected).cloned();
+        if directory.is_none() {
+            self.counters.idle_ticks += 1;
+        }
+        directory
+    }
+
+    fn emit(
+        &mut self,
+        at: Instant,
+        draws: &TickDraws,
+        gateway: NodeId,
+        errand: Errand,
+        request: Request,
+        directory: &Arc<Directory>,
+    ) {
+        let ways = Ways::of_client(directory, draws, self.entry, gateway);
+        let address = Address::Session(self.session.clone());
+        let asker = Asker {
+            address,
+            key: Some(F::public(&self.secret)),
+        };
+        let plan = Plan {
+            at,
+            draws,
+            ways: &ways,
+            asker,
+            request,
+        };
+        let Ok(built) = echo::build::<F>(&self.view, directory, plan, &mut self.keys) else {
+            // The directory lacks our own entry gateway, or a key in it is no key.
+            self.counters.idle_ticks += 1;
+            return self.put_back(errand);
+        };
+        self.counters.sent += 1;
+        self.losses.sent(gateway);
+        let to = Peer::Node(built.to);
+        self.transmits.push_back(Transmit {
+            to,
+            at,
+            frame: built.frame,
+        });
+        let (expected, deadline) = (built.expected, built.expected + self.config.reply_slack);
+        let what = Echo { gateway, errand };
+        let waiting = Waiting {
+            recovery: built.recovery,
+            expected,
+            deadline,
+            what,
+        };
+        if let Some(Echo { gateway, errand }) = self.pending.insert(built.surb, waiting) {
+            self.give_back(gateway, errand);
+        }
+    }
+
+    /// A request that got no reply: count it, and let its content wait for another tick.
+    pub(super) fn give_back(&mut self, gateway: NodeId, errand: Errand) {
+        if self.losses.lost(gateway) {
+            self.events.push_back(ClientEvent::GatewayLossy(gateway));
+        }
+        self.put_back(errand);
+    }
+
+    pub(super) fn put_back(&mut self, errand: Errand) {
+        match errand {
+            Errand::Cover | Errand::Loop => {}
+            Errand::Send(outgoing) => self.outbox.push_again(outgoing),
+            Errand::Fetch { inbox, acks } => self.inboxes.fetch_lost(&inbox, acks),
+        }
+    }
+}
+
+/// No request for content ever goes to the own entry gateway: it would see both ends.
+fn reachable(directory: &Directory, entry: &NodeId, gateway: &NodeId) -> bool {
+    gateway != entry && matches!(directory.position(gateway), Some(Position::Gateway { .. }))
+}

@@ -1,0 +1,150 @@
+//! A node's own loops: cover requests whose replies come back to it. Loss of loops is the alarm for
+//! dropping attacks. Clients' loops are a stream of their own in [`crate::client`].
+
+use crate::echo::{self, Address, Asker, LoopCount, Pending, Plan, Waiting, Ways};
+use crate::hop::HopNode;
+use crate::stream::{PoissonStream, Tick};
+use crate::transmit::{Peer, Transmit};
+use directory::{Position, Rate};
+use sphinx::{DiscardReason, PacketFormat, PayloadBytes};
+use std::time::Duration;
+use wire::ids::SurbId;
+use wire::request::Request;
+use wire::rng::{KeyRng, Purpose, TrafficRng};
+use wire::time::Instant;
+
+/// A loop that is not back so long after it was due counts as lost.
+const SLACK: Duration = Duration::from_secs(2);
+/// A loop is built so long before its tick, so that building it makes nothing late.
+const LEAD: Duration = Duration::from_millis(20);
+/// Most loops on their way; at λM = 10/s and a minute of delays, 600.
+const PENDING_MAX: usize = 4096;
+
+/// The loops of one mix or gateway.
+pub(crate) struct Loops<F: PacketFormat> {
+    purpose: Purpose,
+    traffic: TrafficRng,
+    stream: Option<PoissonStream>,
+    pending: Pending<F, ()>,
+    count: LoopCount,
+}
+
+impl<F: PacketFormat> Loops<F> {
+    /// None before the first directory.
+    pub(crate) fn new(purpose: Purpose, traffic: TrafficRng) -> Self {
+        let (pending, count) = (Pending::new(PENDING_MAX), LoopCount::default());
+        Self {
+            purpose,
+            traffic,
+            stream: None,
+            pending,
+            count,
+        }
+    }
+
+    /// A directory's rate λM.
+    pub(crate) fn set_rate(&mut self, rate: Rate, now: Instant) {
+        match &mut self.stream {
+            Some(stream) => stream.set_rate(rate),
+            None => {
+                let start = now + LEAD;
+                self.stream = Some(PoissonStream::new(self.purpose, rate, &self.traffic, start));
+            }
+        }
+    }
+
+    /// A reply to one of this node's reply blocks; each is good once.
+    pub(crate) fn handle_reply(
+        &mut self,
+        surb: SurbId,
+        payload: PayloadBytes,
+    ) -> Result<(), DiscardReason> {
+        let waiting = self
+            .pending
+            .take(&surb)
+            .ok_or(DiscardReason::UnknownReply)?;
+        F::open_reply(&waiting.recovery, payload)?;
+        self.count.returned += 1;
+        Ok(())
+    }
+
+    /// Builds the loops that are due within the lead and hands them to `hop`.
+    pub(crate) fn handle_timeout(&mut self, hop: &mut HopNode<F>, keys: &mut KeyRng, now: Instant) {
+        while self.pending.pop_lost(now).is_some() {
+            self.count.lost += 1;
+        }
+        while let Some(tick) = self.pop_tick(now) {
+            self.send(&tick, hop, keys, now);
+        }
+    }
+
+    fn pop_tick(&mut self, now: Instant) -> Option<Tick> {
+        self.stream.as_mut()?.pop(&self.traffic, now + LEAD, now)
+    }
+
+    fn send(&mut self, tick: &Tick, hop: &mut HopNode<F>, keys: &mut KeyRng, now: Instant) {
+        let Some(directory) = hop.view.current(now).cloned() else {
+            return;
+        };
+        let id = hop.id();
+        let draw = |except| echo::draw_gateway(&directory, tick.draws.gateway, except);
+        let ways =
+            match directory.position(&id) {
+                None => return,
+                Some(Position::Mix { layer, .. }) => draw(None)
+                    .map(|answering| Ways::of_mix(&directory, &tick.draws, layer, answering)),
+                Some(Position::Gateway { .. }) => draw(Some(id))
+                    .map(|answering| Ways::of_gateway(&directory, &tick.draws, answering)),
+            };
+        let Some(ways) = ways else { return };
+        let asker = Asker {
+            address: Address::Node(id),
+            key: None,
+        };
+        let request = Request::Cover;
+        let plan = Plan {
+            at: tick.at,
+            draws: &tick.draws,
+            ways: &ways,
+            asker,
+            request,
+        };
+        let Ok(built) = echo::build::<F>(&hop.view, &directory, plan, keys) else {
+            return;
+        };
+        let transmit = Transmit {
+            to: Peer::Node(built.to),
+            at: tick.at,
+            frame: built.frame,
+        };
+        if let Err(reason) = hop.send_at(transmit) {
+            return hop.discard(reason);
+        }
+        self.count.sent += 1;
+        let (expected, deadline) = (built.expected, built.expected + SLACK);
+        let waiting = Waiting {
+            recovery: built.recovery,
+            expected,
+            deadline,
+            what: (),
+        };
+        if self.pending.insert(built.surb, waiting).is_some() {
+            self.count.lost += 1;
+        }
+    }
+
+    /// When the next loop is to be built, or one counts as lost.
+    pub(crate) fn poll_timeout(&self) -> Option<(Instant, &'static str)> {
+        let next = self
+            .stream
+            .as_ref()
+            .map(|s| (s.peek().saturating_sub(LEAD), "loop stream"));
+        let lost = self.pending.poll_timeout().map(|at| (at, "loop lost"));
+        next.into_iter().chain(lost).min()
+    }
+
+    /// Sent, returned, lost.
+    pub(crate) fn count(&self) -> LoopCount {
+        self.count
+    }
+}
