@@ -33,7 +33,7 @@ pub struct NetworkArgs {
     /// gateways have a third one between them.
     #[arg(long, global = true, default_value_t = 3, value_parser = clap::value_parser!(u16).range(3..=32))]
     pub gateways: u16,
-    /// Clients: alice, bob, carol…; each knows alice.
+    /// Clients: alice, bob, carol…; alice and bob are contacts, carol and dave, and so on.
     #[arg(long, global = true, default_value_t = 2, value_parser = clap::value_parser!(u16).range(2..=26))]
     pub clients: u16,
     /// Directory authorities. More than one need the vote of a later version; one signs alone.

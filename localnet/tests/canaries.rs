@@ -59,7 +59,10 @@ fn secrets(folder: &Path) -> Vec<Canary> {
         let data = folder.join(client).join("data");
         for entry in std::fs::read_dir(&data).unwrap().flatten() {
             if entry.file_name().to_string_lossy().ends_with(".key") {
-                all.push(Canary::new("client key", &std::fs::read(entry.path()).unwrap()));
+                all.push(Canary::new(
+                    "client key",
+                    &std::fs::read(entry.path()).unwrap(),
+                ));
             }
         }
     }
@@ -76,37 +79,62 @@ fn pieces(folder: &Path) -> HashSet<[u8; PIECE]> {
     let mut all = HashSet::new();
     for client in ["alice", "bob"] {
         let data = folder.join(client).join("data");
-        let key: [u8; 32] = std::fs::read(data.join("store.key")).unwrap().try_into().unwrap();
+        let key: [u8; 32] = std::fs::read(data.join("store.key"))
+            .unwrap()
+            .try_into()
+            .unwrap();
         let rng = KeyRng::from_seed([0; 32]);
         let store = ClientStore::open(&data.join("store"), SealKey::from_bytes(key), rng).unwrap();
         for table in Table::ALL {
             for (key, value) in store.scan(table as u8).unwrap() {
                 let row = [&key[..], &value[..]].concat();
-                all.extend(row.windows(PIECE).map(|w| <[u8; PIECE]>::try_from(w).unwrap()));
+                all.extend(
+                    row.windows(PIECE)
+                        .map(|w| <[u8; PIECE]>::try_from(w).unwrap()),
+                );
             }
         }
     }
     // Zeros and other fillings are no secret.
     all.retain(|piece| piece.iter().collect::<HashSet<_>>().len() > PIECE / 2);
-    assert!(all.len() > 2_000, "too few pieces to be two clients' stores");
+    assert!(
+        all.len() > 2_000,
+        "too few pieces to be two clients' stores"
+    );
     all
 }
 
 /// What a file says raw, and what its runs of hex and base64 digits mean.
 fn readings(bytes: &[u8]) -> Vec<Vec<u8>> {
     let mut all = vec![bytes.to_vec()];
-    for run in bytes.split(|b| !b.is_ascii_hexdigit()).filter(|r| r.len() >= 2 * PIECE) {
+    for run in bytes
+        .split(|b| !b.is_ascii_hexdigit())
+        .filter(|r| r.len() >= 2 * PIECE)
+    {
         for shift in 0..2 {
             let digit = |b: u8| char::from(b).to_digit(16).unwrap() as u8;
-            all.push(run[shift..].chunks_exact(2).map(|p| digit(p[0]) << 4 | digit(p[1])).collect());
+            all.push(
+                run[shift..]
+                    .chunks_exact(2)
+                    .map(|p| digit(p[0]) << 4 | digit(p[1]))
+                    .collect(),
+            );
         }
     }
-    let value = |b: &u8| BASE64.iter().position(|c| c == b || (*c == b'+' && *b == b'-')
-        || (*c == b'/' && *b == b'_'));
-    for run in bytes.split(|b| value(b).is_none()).filter(|r| r.len() >= 2 * PIECE) {
+    let value = |b: &u8| {
+        BASE64
+            .iter()
+            .position(|c| c == b || (*c == b'+' && *b == b'-') || (*c == b'/' && *b == b'_'))
+    };
+    for run in bytes
+        .split(|b| value(b).is_none())
+        .filter(|r| r.len() >= 2 * PIECE)
+    {
         for shift in 0..4 {
             let bits = run[shift..].chunks_exact(4).flat_map(|q| {
-                let n = q.iter().fold(0u32, |n, b| n << 6 | value(b).unwrap() as u32);
+                let n = q
+                    .iter()
+                    .fold(0u32, |n, b| n << 6 | value(b).unwrap() as u32);
                 n.to_be_bytes().into_iter().skip(1)
             });
             all.push(bits.collect());
