@@ -74,10 +74,12 @@ pub fn acquaint(
     }
     for (one, other) in pairs(people.len()) {
         let day = Duration::from_secs(86_400);
-        let card =
-            parties[0]
-                .messenger
-                .handle_create_card(&people[one].name, day, Instant::ZERO, unix)?;
+        let card = parties[one].messenger.handle_create_card(
+            &people[one].name,
+            day,
+            Instant::ZERO,
+            unix,
+        )?;
         settle(&mut parties, unix)?;
         let name = &people[other].name;
         parties[other]
@@ -212,4 +214,17 @@ fn rehearsal_directory(
         shared_random: [0; 32],
     };
     Directory::new(preamble, [mix(1), mix(2), mix(3)], gates).context("the rehearsal's directory")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nobody_is_left_alone_and_pairs_are_apart() {
+        let of = |people| pairs(people).collect::<Vec<_>>();
+        assert_eq!(of(2), [(0, 1)]);
+        assert_eq!(of(3), [(0, 1), (0, 2)]);
+        assert_eq!(of(6), [(0, 1), (2, 3), (4, 5)]);
+    }
 }

@@ -26,17 +26,16 @@ struct Ledger {
 type Shared = Arc<Mutex<Ledger>>;
 
 /// Runs the check; `Err` says what failed.
-#[expect(clippy::print_stdout, reason = "the report is this program's output")]
 pub async fn run(args: &NetworkArgs, check: &CheckArgs) -> Result<()> {
     let mut network = Network::start(args).await?;
-    println!("ready after {:.1} s", network.ready_after.as_secs_f64());
+    say!("ready after {:.1} s", network.ready_after.as_secs_f64());
     let started = Instant::now();
     let ledger = Shared::default();
     let outcome = exchange(&mut network, check, &ledger, started).await;
     report(&network, &ledger).await;
     outcome?;
     network.stop()?;
-    println!("check passed");
+    say!("check passed");
     Ok(())
 }
 
@@ -183,7 +182,6 @@ fn all_came(ledger: &Shared) -> bool {
         .is_ok_and(|l| l.sent.keys().all(|key| l.came.contains_key(key)))
 }
 
-#[expect(clippy::print_stdout, reason = "the report is this program's output")]
 async fn report(network: &Network, ledger: &Shared) {
     if let Ok(ledger) = ledger.lock() {
         report_messages(&ledger);
@@ -193,16 +191,16 @@ async fn report(network: &Network, ledger: &Shared) {
             continue;
         };
         match api.get("/v1/status").await {
-            Ok(status) => println!("{}: packets sent {}", client.name, status["packets_sent"]),
-            Err(error) => println!("{}: no status: {error:#}", client.name),
+            Ok(status) => say!("{}: packets sent {}", client.name, status["packets_sent"]),
+            Err(error) => say!("{}: no status: {error:#}", client.name),
         }
     }
     for (name, discards) in network.discards().await {
-        println!("{name}: discarded {discards}");
+        say!("{name}: discarded {discards}");
     }
     for process in network.processes.iter() {
         let kib = process.peak_memory_kib().unwrap_or(0);
-        println!(
+        say!(
             "{}: peak memory {:.1} MB",
             process.node.name,
             kib as f64 * 1024.0 / 1e6
@@ -210,7 +208,6 @@ async fn report(network: &Network, ledger: &Shared) {
     }
 }
 
-#[expect(clippy::print_stdout, reason = "the report is this program's output")]
 fn report_messages(ledger: &Ledger) {
     let mut latencies: Vec<Duration> = Vec::new();
     for ((to, text), sent) in &ledger.sent {
@@ -220,8 +217,8 @@ fn report_messages(ledger: &Ledger) {
             .map(Vec::as_slice)
         {
             Some([once]) => latencies.push(*once),
-            Some(many) => println!("DOUBLE: '{text}' came {} times to {to}", many.len()),
-            None => println!("LOST: '{text}' to {to}, sent {:.1?} ago", sent.elapsed()),
+            Some(many) => say!("DOUBLE: '{text}' came {} times to {to}", many.len()),
+            None => say!("LOST: '{text}' to {to}, sent {:.1?} ago", sent.elapsed()),
         }
         if ledger.sent.len() <= 20
             && let Some([once]) = ledger
@@ -229,13 +226,13 @@ fn report_messages(ledger: &Ledger) {
                 .get(&(to.clone(), text.clone()))
                 .map(Vec::as_slice)
         {
-            println!("'{text}' reached {to} after {:.2} s", once.as_secs_f64());
+            say!("'{text}' reached {to} after {:.2} s", once.as_secs_f64());
         }
     }
     latencies.sort();
     if let (Some(median), Some(most)) = (latencies.get(latencies.len() / 2), latencies.last()) {
         let (n, sent) = (latencies.len(), ledger.sent.len());
         let (median, most) = (median.as_secs_f64(), most.as_secs_f64());
-        println!("{n} of {sent} messages came once; median {median:.2} s, longest {most:.2} s");
+        say!("{n} of {sent} messages came once; median {median:.2} s, longest {most:.2} s");
     }
 }

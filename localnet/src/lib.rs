@@ -7,6 +7,14 @@
 //! client's link sees) · `check` (messages through the real APIs) · `live` (the table and the status
 //! line).
 
+/// A line of output. Nobody may be reading any more (`localnet check | head`); that ends nothing.
+macro_rules! say {
+    ($($arg:tt)*) => {{
+        use std::io::Write as _;
+        let _ = writeln!(std::io::stdout(), $($arg)*);
+    }};
+}
+
 pub mod acquaint;
 pub mod api;
 pub mod args;

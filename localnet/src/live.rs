@@ -164,9 +164,8 @@ fn introduce(plan: &Plan, seed: Option<u64>) -> Result<()> {
 }
 
 /// Runs a network until it is interrupted.
-#[expect(clippy::print_stdout, reason = "this is what the person looks at")]
 pub async fn run(args: &NetworkArgs) -> Result<()> {
-    println!(
+    say!(
         "starting {} processes …",
         3 * args.mixes_per_layer + args.gateways + args.clients + args.authorities
     );
@@ -178,11 +177,11 @@ pub async fn run(args: &NetworkArgs) -> Result<()> {
         tokio::select! {
             done = &mut interrupt => {
                 done?;
-                println!("\nending …");
+                say!("\nending …");
                 return network.stop();
             }
             line = status_line(&network) => {
-                print!("\r\x1b[K{line}");
+                write!(std::io::stdout(), "\r\x1b[K{line}")?;
                 std::io::stdout().flush()?;
             }
         }
@@ -192,9 +191,8 @@ pub async fn run(args: &NetworkArgs) -> Result<()> {
     }
 }
 
-#[expect(clippy::print_stdout, reason = "this is what the person looks at")]
 fn print_table(network: &Network) {
-    println!("{:<11} {:<11} {:>8}  address", "role", "name", "pid");
+    say!("{:<11} {:<11} {:>8}  address", "role", "name", "pid");
     for process in network.processes.iter() {
         let node = &process.node;
         let mut places: Vec<String> = Vec::new();
@@ -206,14 +204,14 @@ fn print_table(network: &Network) {
             places.push(format!("token {}", node.data().join("api.token").display()));
         }
         let role = format!("{:?}", node.role).to_lowercase();
-        println!(
+        say!(
             "{role:<11} {:<11} {:>8}  {}",
             node.name,
             process.id(),
             places.join("  ")
         );
     }
-    println!(
+    say!(
         "ready after {:.1} s; state in {}",
         network.ready_after.as_secs_f64(),
         network.plan.folder.display()
@@ -221,7 +219,6 @@ fn print_table(network: &Network) {
     print_first_steps(network);
 }
 
-#[expect(clippy::print_stdout, reason = "this is what the person looks at")]
 fn print_first_steps(network: &Network) {
     let data = |name: &str| {
         let client = network.plan.nodes.iter().find(|n| n.name == name);
@@ -230,9 +227,9 @@ fn print_first_steps(network: &Network) {
             .unwrap_or_default()
     };
     let (alice, bob) = (data("alice"), data("bob"));
-    println!("\nA first message, in two other terminals:");
-    println!("  cargo run --release -p clientd -- --data {bob} listen");
-    println!("  cargo run --release -p clientd -- --data {alice} send bob \"hello\"");
+    say!("\nA first message, in two other terminals:");
+    say!("  cargo run --release -p clientd -- --data {bob} listen");
+    say!("  cargo run --release -p clientd -- --data {alice} send bob \"hello\"");
     let api = network
         .plan
         .nodes
@@ -240,14 +237,14 @@ fn print_first_steps(network: &Network) {
         .find(|n| n.name == "alice")
         .and_then(|n| n.api);
     let Some(api) = api else { return };
-    println!("The same by curl (take bob's id from the first answer):");
-    println!("  TOKEN=$(cat {alice}/api.token)");
-    println!("  curl -H \"Authorization: Bearer $TOKEN\" http://{api}/v1/contacts");
-    println!(
+    say!("The same by curl (take bob's id from the first answer):");
+    say!("  TOKEN=$(cat {alice}/api.token)");
+    say!("  curl -H \"Authorization: Bearer $TOKEN\" http://{api}/v1/contacts");
+    say!(
         "  curl -X PUT -H \"Authorization: Bearer $TOKEN\" -H 'Content-Type: application/json' \\"
     );
-    println!("       -d '{{\"text\":\"hello\"}}' http://{api}/v1/contacts/ID/messages/first");
-    println!("\nCtrl-C ends the network.\n");
+    say!("       -d '{{\"text\":\"hello\"}}' http://{api}/v1/contacts/ID/messages/first");
+    say!("\nCtrl-C ends the network.\n");
 }
 
 async fn status_line(network: &Network) -> String {
