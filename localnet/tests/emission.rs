@@ -1,6 +1,10 @@
 //! What an observer of real clients' links sees: idle and busy are one distribution, and planted
 //! faults are found. Slow (about four minutes): `.ci/slow` and `.ci/run` call it by name.
-#![allow(clippy::unwrap_used, reason = "a test's helper fails like the test")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    reason = "a test's helper fails like the test"
+)]
 
 use localnet::stats::{
     ALPHA, RATE_CRITICAL, ks_critical, ks_exponential, ks_two, ks_two_critical, rate_deviation,

@@ -1,7 +1,11 @@
 //! `kill -9` of a gateway between a Deposit's reply and the Fetch: every acknowledged cell comes after
 //! its restart, and the application sees each once. Twenty rounds; minutes: `.ci/slow` calls it by
 //! name.
-#![allow(clippy::unwrap_used, reason = "a test's helper fails like the test")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    reason = "a test's helper fails like the test"
+)]
 
 #[path = "support/network.rs"]
 mod support;

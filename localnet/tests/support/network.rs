@@ -6,7 +6,7 @@ use localnet::live::Network;
 use std::path::Path;
 
 /// The command line's own parser, so that defaults are the program's.
-pub fn args(dir: &Path, extra: &[&str]) -> NetworkArgs {
+pub(crate) fn args(dir: &Path, extra: &[&str]) -> NetworkArgs {
     let dir = dir.to_str().unwrap();
     let words = ["localnet", "--dir", dir]
         .into_iter()
@@ -14,14 +14,14 @@ pub fn args(dir: &Path, extra: &[&str]) -> NetworkArgs {
     Args::parse_from(words).network
 }
 
-pub async fn start(dir: &Path, extra: &[&str]) -> Network {
+pub(crate) async fn start(dir: &Path, extra: &[&str]) -> Network {
     let program = Path::new(env!("CARGO_BIN_EXE_localnet"));
     Network::start_with(&args(dir, extra), program)
         .await
         .unwrap()
 }
 
-pub fn run(test: impl Future<Output = ()>) {
+pub(crate) fn run(test: impl Future<Output = ()>) {
     tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
