@@ -226,12 +226,16 @@ impl Inboxes {
             return;
         };
         if durable {
-            if let Some(slot) = self.slot_mut(&key, &id) {
+            // A slot with another ticket is a later one: its inbox was closed and opened again.
+            if let Some(slot) = self
+                .slot_mut(&key, &id)
+                .filter(|s| s.ticket == Some(ticket))
+            {
                 slot.ticket = None;
             }
         } else if let Some(entry) = self.by_key.get_mut(&key) {
             let before = entry.cells.len();
-            entry.cells.retain(|s| s.cell.id != id);
+            entry.cells.retain(|s| s.ticket != Some(ticket));
             self.cells -= before - entry.cells.len();
         }
     }

@@ -1,0 +1,22 @@
+//! The machines from outside, with the real packet format: what they do with every kind of bad
+//! input, when they answer, what they never do.
+//!
+//! Whole networks are in `simulations/tests`.
+
+#[path = "machines/bench.rs"]
+mod bench;
+#[path = "machines/client.rs"]
+mod client;
+#[path = "machines/hop.rs"]
+mod hop;
+#[path = "machines/inboxes.rs"]
+mod inboxes;
+#[path = "machines/omniscient.rs"]
+#[expect(dead_code, reason = "for the tests of clients, which follow")]
+mod omniscient;
+#[path = "machines/properties.rs"]
+mod properties;
+#[path = "machines/sessions.rs"]
+mod sessions;
+#[path = "machines/world.rs"]
+mod world;
