@@ -3,16 +3,19 @@
 //!
 //! Whole networks are in `simulations/tests`.
 
+#![allow(clippy::unwrap_used, reason = "a test may fail by panic")]
+
 #[path = "machines/bench.rs"]
 mod bench;
 #[path = "machines/client.rs"]
 mod client;
+#[path = "machines/desk.rs"]
+mod desk;
 #[path = "machines/hop.rs"]
 mod hop;
 #[path = "machines/inboxes.rs"]
 mod inboxes;
 #[path = "machines/omniscient.rs"]
-#[expect(dead_code, reason = "for the tests of clients, which follow")]
 mod omniscient;
 #[path = "machines/properties.rs"]
 mod properties;

@@ -208,7 +208,7 @@ fn a_key_is_good_in_its_epoch_and_an_overlap_around_it() {
         mix.handle_timeout(at);
         let key = mix.key_for(epoch.hint(), at);
         assert_eq!(key.is_some(), good, "key of epoch {epoch} at {at:?}");
-        assert_eq!(key.is_none_or(|k| k.epoch == epoch), true);
+        assert!(key.is_none_or(|k| k.epoch == epoch));
         let unknown = mix
             .hop()
             .counters()

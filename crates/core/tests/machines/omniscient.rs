@@ -91,6 +91,11 @@ impl Omniscient {
             directory: self.directory.hash(),
             answer,
         };
+        self.reply(question, &reply)
+    }
+
+    /// [`Omniscient::answer`] from a gateway that goes by whatever directory it likes.
+    pub(crate) fn reply(&self, question: &Question, reply: &Reply) -> PacketBytes {
         let (mut next, mut packet) =
             Sphinx::use_surb(&question.envelope.surb, &reply.encode()).unwrap();
         while let NextHop::Node { id, epoch } = next {

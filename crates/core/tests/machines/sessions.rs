@@ -93,14 +93,16 @@ fn of(left: &[Transmit], n: u8) -> Vec<&Transmit> {
 
 /// The packets among the frames.
 fn packets(left: &[Transmit], n: u8) -> Vec<&PacketBytes> {
-    let packet = |t: &&'_ Transmit| matches!(t.frame, Frame::Packet(..));
-    let packets = of(left, n).into_iter().filter(packet);
-    packets
-        .map(|t| match &t.frame {
-            Frame::Packet(_, packet) => packet,
-            _ => unreachable!("filtered"),
-        })
-        .collect()
+    let packet = |t: &'_ Transmit| matches!(t.frame, Frame::Packet(..));
+    let frames = of(left, n).into_iter().filter(|t| packet(t));
+    frames.map(packet_of).collect()
+}
+
+fn packet_of(transmit: &Transmit) -> &PacketBytes {
+    let Frame::Packet(_, packet) = &transmit.frame else {
+        panic!("no packet")
+    };
+    packet
 }
 
 /// Of which epochs the pieces of directories are, and in which slots they came.
@@ -162,7 +164,11 @@ fn after_a_pause_slots_are_passed_over() {
     assert!(burst.len() <= 2, "{} slots at once", burst.len());
     let mut left = burst;
     left.extend(line.pass(secs(1)));
-    let on_beat = |t: &Transmit| (t.at - (NOW + LEAD)).as_nanos() % PERIOD.as_nanos() == 0;
+    let on_beat = |t: &Transmit| {
+        (t.at - (NOW + LEAD))
+            .as_nanos()
+            .is_multiple_of(PERIOD.as_nanos())
+    };
     assert!(left.iter().all(on_beat));
     assert!(left.len() <= 22);
     assert!(packets(&left, 1) == replies.iter().collect::<Vec<_>>());

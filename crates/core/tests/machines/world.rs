@@ -12,9 +12,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 use wire::frame::{Frame, PacketBytes};
-use wire::ids::{Epoch, EpochHint, NextHop, NodeId, SessionAddress, SurbId};
+use wire::ids::{Epoch, NextHop, NodeId, SessionAddress, SurbId};
 use wire::keys::SphinxPublic;
-use wire::request::{Answer, Envelope, Plaintext, Reply, Request};
+use wire::request::{Envelope, Plaintext, Reply, Request};
 use wire::rng::{KeyRng, TrafficRng};
 use wire::time::{Instant, UnixTime, WallAnchor};
 
@@ -250,7 +250,9 @@ impl World {
         let Frame::Packet(hint, packet) = &transmit.frame else {
             panic!("a reply is a packet")
         };
-        let key = self.mixes[0].key_for(*hint, NOW).unwrap();
+        let Some(key) = self.mixes[0].key_for(*hint, NOW) else {
+            panic!("the mix has the key that the packet is for")
+        };
         let Ok(Unwrapped::Forward { packet, .. }) = Sphinx::unwrap(&key.secret, packet) else {
             panic!("the mix passes it on")
         };
