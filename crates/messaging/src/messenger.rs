@@ -1,6 +1,6 @@
 //! [`Messenger`]: the machine that owns contacts, invites, inboxes and messages.
 //!
-//! Here: its inputs and outputs, and the one function ([`Messenger::advance`]) that every input ends
+//! Here: its inputs and outputs, and the one function (`Messenger::advance`) that every input ends
 //! with. Its parts: what a contact is (`contacts`), what goes out (`outgoing`, `dispatch`, `path`), what comes in
 //! (`incoming`), which inboxes are open (`inboxes`), cards (`invites`), and rows for the store
 //! (`rows`, `restore`). `docs/spec/messaging.md` §6 gives the rules.
