@@ -1,7 +1,7 @@
 //! The loopback API `/v1`: HTTP in front, the loop behind. `docs/spec/client-api.md`.
 //!
-//! Every request passes [`gate`] before anything else looks at it. What is decided is decided in the
-//! loop ([`crate::eventloop`]); here are routes, bodies and the event stream.
+//! Every request passes `gate` before anything else looks at it. What is decided is decided in the
+//! loop (`crate::eventloop`); here are routes, bodies and the event stream.
 
 mod gate;
 pub(crate) mod problem;
