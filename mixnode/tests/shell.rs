@@ -5,104 +5,21 @@
 
 #![allow(clippy::unwrap_used, reason = "a test may fail by panic")]
 
-use directory::testing::{authority_secret, network_id, schedule};
-use directory::{Network, NetworkAuthority};
+#[path = "../../crates/runtime/tests/support/daemon.rs"]
+mod daemon;
+
+use daemon::{Folder, Running, free_port};
 use runtime::config::check_example_equals_default;
 use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt;
-use std::path::PathBuf;
-use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
 const NAME: &str = "mixnode";
 const EXAMPLE: &str = include_str!("../mixnode.example.toml");
 const EXIT_CONFIG: i32 = 78;
 
-/// A folder with a network.toml and a configuration.
-struct Folder(tempfile::TempDir);
-
-impl Folder {
-    fn new() -> Self {
-        let folder = Self(tempfile::tempdir().unwrap());
-        // Nobody listens at port 9 here: a node waits for its authority.
-        let identity = authority_secret(1, 0).public();
-        let address = "127.0.0.1:9".parse().unwrap();
-        let authorities = vec![NetworkAuthority { identity, address }];
-        let network = Network::new(network_id(1), schedule(), authorities, 1, Vec::new()).unwrap();
-        std::fs::write(folder.path("network.toml"), network.to_toml()).unwrap();
-        folder
-    }
-
-    fn path(&self, name: &str) -> PathBuf {
-        self.0.path().join(name)
-    }
-
-    fn configure(&self, text: &str) {
-        std::fs::write(self.path("mixnode.toml"), text).unwrap();
-    }
-
-    fn command(&self, args: &[&str]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_mixnode"));
-        command.args(args).current_dir(self.0.path());
-        command
-    }
-
-    fn output(&self, args: &[&str]) -> Output {
-        self.command(args).output().unwrap()
-    }
-
-    /// Must end with `code` and say each of `words`.
-    fn refuses(&self, args: &[&str], code: i32, words: &[&str]) {
-        let output = self.output(args);
-        let text = String::from_utf8_lossy(&output.stderr);
-        assert_eq!(output.status.code(), Some(code), "{text}");
-        for word in words {
-            assert!(text.contains(word), "{word} is not in: {text}");
-        }
-    }
-}
-
-/// A started node, killed at the end of the test whatever happens.
-struct Running(Child);
-
-impl Running {
-    fn start(folder: &Folder) -> Self {
-        let mut command = folder.command(&["run"]);
-        Self(
-            command
-                .stdout(Stdio::null())
-                .stderr(Stdio::null())
-                .spawn()
-                .unwrap(),
-        )
-    }
-
-    fn terminate(mut self) -> Option<i32> {
-        let id = self.0.id().to_string();
-        assert!(
-            Command::new("kill")
-                .args(["-TERM", &id])
-                .status()
-                .unwrap()
-                .success()
-        );
-        self.0.wait().unwrap().code()
-    }
-}
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
-fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0")
-        .unwrap()
-        .local_addr()
-        .unwrap()
-        .port()
+fn folder() -> Folder {
+    Folder::new(env!("CARGO_BIN_EXE_mixnode"), "mixnode.toml")
 }
 
 #[test]
@@ -112,7 +29,7 @@ fn the_example_shows_the_defaults() {
 
 #[test]
 fn wrong_configurations_end_with_78_and_say_where() {
-    let folder = Folder::new();
+    let folder = folder();
     let check = ["run", "--check-config"];
     folder.refuses(&check, EXIT_CONFIG, &["mixnode.toml", "--config"]);
     folder.configure("data_dir = \"d\"\nlisen = []\n");
@@ -138,7 +55,7 @@ fn wrong_configurations_end_with_78_and_say_where() {
 
 #[test]
 fn variables_override_the_file() {
-    let folder = Folder::new();
+    let folder = folder();
     folder.configure("unwrap_threads = 1000\n");
     let mut command = folder.command(&["run", "--check-config"]);
     let output = command
@@ -160,7 +77,7 @@ fn variables_override_the_file() {
 
 #[test]
 fn init_makes_a_configuration_once() {
-    let folder = Folder::new();
+    let folder = folder();
     let output = folder.output(&["init", "--set", "operator=Example & Co"]);
     let text = String::from_utf8_lossy(&output.stdout);
     assert_eq!(
@@ -190,7 +107,7 @@ fn init_makes_a_configuration_once() {
 
 #[test]
 fn a_key_that_others_can_read_is_refused() {
-    let folder = Folder::new();
+    let folder = folder();
     folder.output(&["init"]);
     let key = folder.path("mixnode-data/identity.key");
     std::fs::set_permissions(key, PermissionsExt::from_mode(0o644)).unwrap();
@@ -199,7 +116,7 @@ fn a_key_that_others_can_read_is_refused() {
 
 #[test]
 fn a_port_in_use_is_named() {
-    let folder = Folder::new();
+    let folder = folder();
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap();
     folder.configure(&format!("listen = [\"{address}\"]\n"));
@@ -208,7 +125,7 @@ fn a_port_in_use_is_named() {
 
 #[test]
 fn a_node_without_authority_runs_answers_and_ends_well() {
-    let folder = Folder::new();
+    let folder = folder();
     folder.configure(&format!(
         "listen = [\"127.0.0.1:{}\"]\nmetrics = \"127.0.0.1:{}\"\n",
         free_port(),
