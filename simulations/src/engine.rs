@@ -2,11 +2,12 @@
 //! carries away what the machine says, in the order that every driver keeps: events, transmits,
 //! next deadline.
 //!
-//! Building the network is in `engine/build.rs`, what a person or a fault does to it in
-//! `engine/acts.rs`.
+//! Building the network is in `engine/build.rs`, carrying away in `engine/drive.rs`, what a person or a
+//! fault does to it in `engine/acts.rs`.
 
 mod acts;
 mod build;
+mod drive;
 
 use crate::clock::{EventQueue, VirtualClock};
 use crate::network::Links;
@@ -14,13 +15,10 @@ use crate::node::{SimAuthority, SimClient, SimGateway, SimMix};
 use crate::observer::Observer;
 use crate::scenario::Scenario;
 use crate::trace::{Kind, Trace, TraceEvent};
-use directory::{Assembled, AuthorityEvent, SignedDescriptor, SignedDirectory};
-use mizzle_core::client::ClientEvent;
-use mizzle_core::gateway::{DirectoryDocument, GatewayEvent};
+use directory::{Assembled, SignedDescriptor, SignedDirectory};
+use mizzle_core::gateway::DirectoryDocument;
 use mizzle_core::hop::{Arrival, KeyFor, Source};
-use mizzle_core::mix::MixEvent;
 use mizzle_core::stored::{InboxKey, StoreOp};
-use mizzle_core::{Peer, Transmit};
 use sphinx::{Discards, PacketFormat, Unwrapped};
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -413,169 +411,5 @@ impl<F: PacketFormat> Engine<F> {
             sut.handle_read(ticket, gateway.store.read(&key, sequence), now);
             self.note(actor, Kind::Read, ticket);
         }
-    }
-
-    /// Carries away what a machine says, and arms its next deadline.
-    fn drive(&mut self, actor: Actor) {
-        let now = self.clock.now();
-        let due = match actor {
-            Actor::Authority => {
-                self.drive_authority();
-                let due = self.authority.sut.poll_timeout();
-                let due = due.map(|(unix, _)| self.clock.anchor().instant_at(unix));
-                self.authority.alarm.arm(due, now)
-            }
-            Actor::Mix(i) => {
-                while let Some(MixEvent::PublishKeys(keys)) = self.mixes[i].sut.poll_event() {
-                    let identity = &self.mixes[i].identity;
-                    let network = self.authority.network.id();
-                    let signed = identity.descriptor(keys, self.clock.unix(), network);
-                    let upload = Event::Descriptor(Box::new(signed));
-                    self.queue.push(now, Actor::Authority, upload);
-                }
-                while let Some(transmit) = self.mixes[i].sut.poll_transmit() {
-                    self.send(actor, transmit);
-                }
-                let mix = &mut self.mixes[i];
-                mix.alarm.arm(mix.sut.poll_timeout(now).map(|t| t.0), now)
-            }
-            Actor::Gateway(i) => {
-                self.drive_gateway(i);
-                let gateway = &mut self.gateways[i];
-                let due = gateway.sut.as_ref().and_then(|s| s.poll_timeout(now));
-                gateway.alarm.arm(due.map(|t| t.0), now)
-            }
-            Actor::Client(i) => {
-                self.drive_client(i);
-                let client = &mut self.clients[i];
-                let due = client.sut.poll_timeout().map(|t| t.0);
-                client.alarm.arm(due, now)
-            }
-        };
-        if let Some(at) = due {
-            self.queue.push(at, actor, Event::Wake);
-        }
-    }
-
-    fn drive_authority(&mut self) {
-        let unix = self.clock.unix();
-        while let Some(event) = self.authority.sut.poll_event() {
-            match event {
-                AuthorityEvent::Persist(..) => self.authority.sut.handle_persisted(unix),
-                AuthorityEvent::Published(epoch, _) => {
-                    for actor in self.nodes() {
-                        self.fetch_directory(actor, epoch);
-                    }
-                }
-                AuthorityEvent::Blocked { .. } => {}
-            }
-        }
-    }
-
-    fn drive_gateway(&mut self, i: usize) {
-        let now = self.clock.now();
-        let done = now + self.scenario.store_latency;
-        loop {
-            let gateway = &mut self.gateways[i];
-            let incarnation = gateway.incarnation;
-            let Some(event) = gateway.sut.as_mut().and_then(|sut| sut.poll_event()) else {
-                break;
-            };
-            match event {
-                GatewayEvent::PublishKeys(keys) => {
-                    let network = self.authority.network.id();
-                    let unix = self.clock.unix();
-                    let signed = gateway.identity.descriptor(keys, unix, network);
-                    let upload = Event::Descriptor(Box::new(signed));
-                    self.queue.push(now, Actor::Authority, upload);
-                }
-                GatewayEvent::Store { ticket, op } => {
-                    let stored = Event::Stored {
-                        incarnation,
-                        ticket,
-                        op: Box::new(op),
-                    };
-                    self.queue.push(done, Actor::Gateway(i), stored);
-                }
-                GatewayEvent::Read {
-                    ticket,
-                    key,
-                    sequence,
-                } => {
-                    let read = Event::Read {
-                        incarnation,
-                        ticket,
-                        key,
-                        sequence,
-                    };
-                    self.queue.push(done, Actor::Gateway(i), read);
-                }
-                GatewayEvent::Expire(before) => gateway.store.expire(before),
-            }
-        }
-        while let Some(transmit) = self.gateways[i]
-            .sut
-            .as_mut()
-            .and_then(|s| s.poll_transmit())
-        {
-            self.send(Actor::Gateway(i), transmit);
-        }
-    }
-
-    fn drive_client(&mut self, i: usize) {
-        let now = self.clock.now();
-        while let Some(event) = self.clients[i].sut.poll_event() {
-            let client = &mut self.clients[i];
-            client.told.record(&event, now);
-            if let ClientEvent::Cell(inbox, cell, _) = event {
-                client.sut.handle_acknowledge(inbox, cell);
-            }
-            self.note(Actor::Client(i), Kind::Told, 0);
-        }
-        while let Some(transmit) = self.clients[i].sut.poll_transmit() {
-            self.send(Actor::Client(i), transmit);
-        }
-    }
-
-    fn send(&mut self, from: Actor, transmit: Transmit) {
-        let to = match &transmit.to {
-            Peer::Node(id) => self.by_id.get(id),
-            Peer::Session(session) => self.by_session.get(session),
-        };
-        let Some(to) = to.copied() else { return };
-        let faults = self.scenario.faults;
-        let mut departs = transmit.at.max(self.clock.now());
-        if let Actor::Client(i) = from
-            && faults.late_when_busy
-            && self.clients[i].sut.outbox_len() != (0, 0)
-        {
-            departs += Duration::from_micros(1);
-        }
-        if faults.no_dummies && transmit.frame == Frame::Dummy {
-            return;
-        }
-        let number = match &transmit.frame {
-            Frame::Packet(_, packet) => self.observer.number(packet, from, departs),
-            Frame::Dummy | Frame::Hello(_) | Frame::DirectoryPart(_) => 0,
-        };
-        self.observer.sent(departs, from, to);
-        self.trace.record(TraceEvent {
-            at: departs,
-            actor: from,
-            kind: Kind::Sent,
-            number,
-        });
-        let may_be_lost = matches!(transmit.frame, Frame::Packet(..));
-        let Some(arrives) = self.links.carry((from, to), departs, may_be_lost) else {
-            self.lost += 1;
-            return self.note(from, Kind::Lost, number);
-        };
-        let frame = transmit.frame;
-        let arrive = Event::Arrive {
-            from,
-            frame,
-            number,
-        };
-        self.queue.push(arrives, to, arrive);
     }
 }

@@ -6,7 +6,8 @@
 //!
 //! Reading order: [`scenario`] (what is asked) · [`engine`] (the event loop) · [`node`] (machines in
 //! their made-up surroundings) · [`network`] (links) · [`observer`] (what is seen, and what is true)
-//! · [`trace`] (a fingerprint of a run) · [`transparent`] (packets without cryptography).
+//! · [`trace`] (a fingerprint of a run) · [`workload`] (people who write) · [`transparent`] (packets
+//! without cryptography).
 
 pub mod clock;
 pub mod engine;
@@ -16,6 +17,7 @@ pub mod observer;
 pub mod scenario;
 pub mod trace;
 pub mod transparent;
+pub mod workload;
 
 pub use engine::{Actor, Engine};
 pub use scenario::{Faults, Scenario};

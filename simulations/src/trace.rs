@@ -13,7 +13,7 @@ pub enum Kind {
     Lost,
     /// A frame arrived.
     Arrived,
-    /// A packet died on arrival or in the queue, so many by now at this actor.
+    /// A packet could not be unwrapped.
     Discarded,
     /// A deadline came.
     Woken,

@@ -37,7 +37,7 @@ impl Run {
         }
     }
 
-    /// Everything was acknowledged, and everything acknowledged has come.
+    /// Everything was acknowledged, and everything acknowledged has come, once.
     fn check(&self) {
         let told = &self.engine.clients()[WRITER].told;
         for (_, handle) in &self.deposited {
@@ -50,6 +50,7 @@ impl Run {
         let names: BTreeSet<CellId> = came.iter().map(|(_, _, cell)| *cell).collect();
         let expected: BTreeSet<CellId> = self.deposited.iter().map(|(cell, _)| *cell).collect();
         assert_eq!(names, expected);
+        assert_eq!(came.len(), expected.len(), "a cell came twice");
     }
 }
 
@@ -65,12 +66,6 @@ fn nothing_is_lost_for_key_rotation() {
     run.traffic(&inbox, Duration::from_millis(800), 130);
     run.engine.run_for(Duration::from_secs(15));
     run.check();
-    let came = run.engine.clients()[READER].told.cells.len();
-    assert_eq!(
-        came,
-        run.deposited.len(),
-        "a cell came twice though nothing was lost"
-    );
     for (actor, discards) in run.engine.discards() {
         assert_eq!(discards.total(), 0, "{actor:?} {discards:?}");
     }
@@ -84,7 +79,7 @@ fn links_that_lose_and_reorder_cost_time_and_no_cell() {
             least: Duration::from_millis(1),
             mean,
         },
-        loss: 0.01,
+        loss: 0.05,
         reorder: true,
     };
     let mut run = Run::new(Scenario {
@@ -94,9 +89,9 @@ fn links_that_lose_and_reorder_cost_time_and_no_cell() {
     let inbox = run.engine.open(READER, INBOX_GATEWAY);
     run.engine.run_for(Duration::from_secs(15));
     run.traffic(&inbox, Duration::from_millis(900), 60);
-    run.engine.run_for(Duration::from_secs(60));
+    run.engine.run_for(Duration::from_secs(90));
     run.check();
-    assert!(run.engine.lost() > 100, "the links lost next to nothing");
+    assert!(run.engine.lost() > 1_000, "the links lost next to nothing");
 }
 
 #[test]

@@ -9,6 +9,7 @@ use directory::Rate;
 use mizzle_core::client::ClientEvent;
 use sphinx::DiscardReason;
 use std::time::Duration;
+use wire::geometry::PACKET_LEN;
 use wire::ids::{DirectoryHash, Epoch};
 use wire::request::{Answer, Fetch, Place, Reply, Request};
 use wire::time::Instant;
@@ -96,6 +97,37 @@ fn what_comes_after_the_lead_began_waits_for_another_tick() {
     desk.pass(first.saturating_sub(ms(20)) - NOW);
     desk.client.handle_deposit(deposit_at(FAR, 1), desk.now);
     assert!(desk.wait(is_deposit).left > first);
+}
+
+#[test]
+fn a_reply_block_brings_one_reply() {
+    let mut desk = Desk::new();
+    desk.client.handle_deposit(deposit_at(FAR, 1), NOW);
+    let question = desk.wait(is_deposit);
+    desk.answer(&question, Answer::Stored);
+    // Whoever holds the block can make another packet of it, which says something else.
+    desk.answer(&question, Answer::Refused);
+    desk.answer(&question, Answer::Stored);
+    assert!(desk.events() == [ClientEvent::Mixing(1), ClientEvent::Stored(1)]);
+    let discards = &desk.client.counters().discards;
+    assert_eq!(discards.of(DiscardReason::UnknownReply), 2);
+}
+
+#[test]
+fn a_garbled_reply_is_none_and_its_content_is_sent_again() {
+    let mut desk = Desk::new();
+    desk.client.handle_deposit(deposit_at(FAR, 1), NOW);
+    let question = desk.wait(is_deposit);
+    let mut garbled = desk.net.answer(&question, Answer::Stored);
+    garbled[PACKET_LEN - 1] ^= 1;
+    desk.client.handle_packet(&garbled, desk.now);
+    assert!(desk.events() == [ClientEvent::Mixing(1)]);
+    let discards = &desk.client.counters().discards;
+    assert_eq!(discards.of(DiscardReason::BadPayload), 1);
+    let again = desk.wait(is_deposit);
+    assert!(again.envelope.request == question.envelope.request);
+    desk.answer(&again, Answer::Stored);
+    assert!(desk.events() == [ClientEvent::Stored(1)]);
 }
 
 #[test]

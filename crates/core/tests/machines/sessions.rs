@@ -251,6 +251,36 @@ fn replies_survive_a_lost_connection_for_a_while() {
 }
 
 #[test]
+fn the_end_of_one_session_holds_up_no_slot_of_another() {
+    let mut line = Line::with(|gate| gate.sessions.linger = ms(500));
+    line.connect(2);
+    // It ends at 502 ms; the other has a slot at 505 ms, whose lead begins at 500 ms.
+    line.pass(ms(2));
+    line.disconnect(2);
+    line.pass(ms(48));
+    line.connect(1);
+    let begin = line.now;
+    let until = begin + secs(1);
+    let mut slots = 0;
+    while let Some((due, label)) = line.world.gateway().poll_timeout(line.now)
+        && due <= until
+    {
+        line.now = due.max(line.now);
+        for left in line.wake() {
+            slots += 1;
+            assert_eq!(left.at, begin + LEAD + PERIOD * slots);
+            assert_eq!(left.at - line.now, LEAD, "filled a lead before it");
+        }
+        let next = line.world.gateway().poll_timeout(line.now);
+        assert!(
+            next.is_none_or(|(next, _)| next > line.now),
+            "spins on {label}"
+        );
+    }
+    assert_eq!(slots, 20);
+}
+
+#[test]
 fn a_second_connection_takes_the_place_of_the_first() {
     let mut line = Line::new();
     line.connect(1);
