@@ -119,3 +119,24 @@ fn a_gateway_that_dies_keeps_what_it_acknowledged() {
         "the kill was not noticed"
     );
 }
+
+#[test]
+fn what_is_for_a_dead_gateway_keeps_nothing_else_from_leaving() {
+    let mut run = Run::new(Scenario {
+        entries: vec![0, 0, 0],
+        ..Scenario::small(14)
+    });
+    let (dead, live) = (
+        run.engine.open(2, 1),
+        run.engine.open(READER, INBOX_GATEWAY),
+    );
+    run.engine.run_for(Duration::from_secs(5));
+    run.engine.kill(1);
+    // More than are on their way at once before the first of them counts as lost.
+    for _ in 0..60 {
+        run.engine.deposit(WRITER, &dead);
+    }
+    run.traffic(&live, Duration::from_millis(10), 20);
+    run.engine.run_for(Duration::from_secs(60));
+    run.check();
+}

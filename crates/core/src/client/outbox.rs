@@ -1,5 +1,5 @@
 //! What waits for a send tick: cells, and orders about inboxes. First in, first out; what got no
-//! reply goes to the front again, as the identical cell.
+//! reply goes to the end again, as the identical cell.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -178,14 +178,15 @@ impl Outbox {
         true
     }
 
-    /// Queues something that got no reply, in front of what is new, unless it was given up.
+    /// Queues something that got no reply, behind all that waits, unless it was given up. In front
+    /// of it, what is for a dead gateway would keep everything else from ever leaving.
     pub(super) fn push_again(&mut self, outgoing: Outgoing) {
         let name = outgoing.name();
         if let Some(entry) = self.entries.get_mut(&name)
             && !entry.queued
         {
             entry.queued = true;
-            self.queue.push_front(name);
+            self.queue.push_back(name);
         }
     }
 
