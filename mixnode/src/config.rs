@@ -28,6 +28,8 @@ pub struct Config {
     pub log: String,
     /// See [`Settings`].
     pub test_seed: Option<String>,
+    /// Share of all packets that this mix discards on purpose; test networks only.
+    pub test_loss: Option<f64>,
     /// How much is held at most.
     pub limits: Limits,
 }
@@ -60,6 +62,7 @@ impl Default for Config {
             unwrap_threads: 0,
             log: "info".into(),
             test_seed: None,
+            test_loss: None,
             limits: Limits::default(),
         }
     }
@@ -95,6 +98,9 @@ impl Config {
     /// Refuses what cannot work.
     pub fn check(&self) -> Result<(), ConfigError> {
         self.settings().check()?;
+        if self.test_loss.is_some_and(|p| !(0.0..=1.0).contains(&p)) {
+            return Err(bad("test_loss", "use 0 to 1, or remove the key"));
+        }
         let l = &self.limits;
         for (key, value) in [
             ("limits.delay_queue", l.delay_queue),

@@ -5,6 +5,7 @@
 //! same steps.
 
 use crate::config::Config;
+use crate::test_loss::TestLoss;
 use directory::{Role, SignedDescriptor};
 use mizzle_core::Peer;
 use mizzle_core::gateway::DirectoryDocument;
@@ -43,6 +44,7 @@ struct Node {
     neighbours: Neighbours,
     publisher: Publisher,
     board: Board,
+    loss: Option<TestLoss>,
 }
 
 /// Where inputs come from.
@@ -142,6 +144,8 @@ async fn start(
     let entropy = &mut foundation.entropy;
     let (traffic, keys) = (entropy.traffic_rng()?, entropy.key_rng()?);
     let mix = Mix::new(hop, clock.anchor(), traffic, keys, clock.now());
+    let loss = config.test_loss.map(|p| TestLoss::new(p, entropy));
+    let loss = loss.transpose()?;
     let node = Node {
         foundation,
         about,
@@ -150,6 +154,7 @@ async fn start(
         neighbours: around.neighbours,
         publisher: around.publisher,
         board,
+        loss,
     };
     let inputs = Inputs {
         frames: around.frames,
@@ -181,6 +186,9 @@ impl Node {
         let Some(key) = self.mix.key_for(frame.hint, now) else {
             return;
         };
+        if self.loss.as_mut().is_some_and(TestLoss::takes) {
+            return self.mix.discard(DiscardReason::TestLoss);
+        }
         let received = Received {
             key: key.secret,
             packet: frame.packet,

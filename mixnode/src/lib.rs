@@ -6,6 +6,7 @@
 
 pub mod config;
 pub mod eventloop;
+mod test_loss;
 
 use config::Config;
 use runtime::config::ConfigError;

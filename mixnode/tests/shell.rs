@@ -43,6 +43,8 @@ fn wrong_configurations_end_with_78_and_say_where() {
         ("unwrap_threads = 1000", "unwrap_threads"),
         ("network = \"nowhere.toml\"", "nowhere.toml"),
         ("test_seed = \"none\"", "test_seed"),
+        ("test_loss = 1.01", "test_loss"),
+        ("test_loss = nan", "test_loss"),
         ("log = \"info,what=loud\"", "log"),
         ("[limits]\ndelay_queue = 0", "limits.delay_queue"),
     ] {

@@ -44,11 +44,13 @@ pub enum DiscardReason {
     Overloaded,
     /// The node has no directory that is valid now.
     NoDirectory,
+    /// A node of a test network was told to lose it (`test_loss`); never in a real network.
+    TestLoss,
 }
 
 impl DiscardReason {
     /// All of them, in the order of their discriminants.
-    pub const ALL: [Self; 20] = [
+    pub const ALL: [Self; 21] = [
         Self::UnknownEpoch,
         Self::ZeroSecret,
         Self::BadMac,
@@ -69,6 +71,7 @@ impl DiscardReason {
         Self::LinkFull,
         Self::Overloaded,
         Self::NoDirectory,
+        Self::TestLoss,
     ];
 
     /// The metric's label.
@@ -94,6 +97,7 @@ impl DiscardReason {
             Self::LinkFull => "link_full",
             Self::Overloaded => "overloaded",
             Self::NoDirectory => "no_directory",
+            Self::TestLoss => "test_loss",
         }
     }
 }

@@ -34,6 +34,8 @@ pub enum Purpose {
     DirectoryPoll = 7,
     /// Workloads and adversaries of `simulations`; never used by a daemon.
     Simulation = 8,
+    /// Which packets a node of a test network loses on purpose.
+    TestLoss = 9,
 }
 
 /// Keyed source of everything an observer can see.
