@@ -257,9 +257,10 @@ impl EventLoop {
                     tracing::warn!(%epoch, "a gateway goes by another directory than we do");
                 }
             }
-            ClientEvent::GatewayLossy(_) => {
+            ClientEvent::GatewayFailing(_) => {
                 tracing::warn!("too many replies of one gateway are missing; see `status`");
             }
+            ClientEvent::GatewayBack(_) => tracing::info!("a gateway that was failing answers"),
         }
     }
 

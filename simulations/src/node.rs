@@ -189,8 +189,8 @@ pub struct Told {
     pub cells: Vec<(Instant, InboxId, CellId)>,
     /// How often a gateway went by another directory.
     pub split_views: u64,
-    /// Gateways that lost too much.
-    pub lossy: Vec<NodeId>,
+    /// Gateways that were failing (`true`) or back, in the order of the news, and when.
+    pub gateways: Vec<(Instant, NodeId, bool)>,
 }
 
 impl Told {
@@ -209,7 +209,8 @@ impl Told {
             ClientEvent::InboxRefused(inbox) => self.inbox_refused.push(*inbox),
             ClientEvent::Cell(inbox, cell, _) => self.cells.push((now, *inbox, *cell)),
             ClientEvent::SplitView { .. } => self.split_views += 1,
-            ClientEvent::GatewayLossy(gateway) => self.lossy.push(*gateway),
+            ClientEvent::GatewayFailing(gateway) => self.gateways.push((now, *gateway, true)),
+            ClientEvent::GatewayBack(gateway) => self.gateways.push((now, *gateway, false)),
         }
     }
 }

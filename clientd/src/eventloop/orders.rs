@@ -1,12 +1,20 @@
 //! The Messenger's orders become the Client's, and the Client's events the Messenger's outcomes.
 
 use messaging::{DepositHandle, DepositOutcome, InboxOutcome, Order};
-use mizzle_core::client::{Client, ClientEvent, DepositOrder, OpenOrder};
+use mizzle_core::client::{
+    Client, ClientEvent, DepositOrder, FetchClass, Flow, FlowClass, OpenOrder,
+};
 use sphinx::Sphinx;
 use std::collections::VecDeque;
 use std::time::Duration;
 use wire::keys::IdentitySecret;
 use wire::time::Instant;
+
+/// Of every cell, until the Messenger says which contact and what kind.
+const CHAT: Flow = Flow {
+    class: FlowClass::Chat,
+    peer: 0,
+};
 
 /// Orders for which the Client has no room yet, in their order. Bounded by the Messenger's limits:
 /// so many messages for each contact, so many inboxes.
@@ -61,6 +69,7 @@ fn hand_over(order: Order, client: &mut Client<Sphinx>, now: Instant) {
                 address,
                 cell_id,
                 cell,
+                flow: CHAT,
             };
             client.handle_deposit(order, now)
         }
@@ -71,6 +80,7 @@ fn hand_over(order: Order, client: &mut Client<Sphinx>, now: Instant) {
                 reader: IdentitySecret::from_seed(&own.reader_seed),
                 token_hash: own.token_hash,
                 ttl_secs: u32::try_from(own.ttl.as_secs()).unwrap_or(u32::MAX),
+                class: FetchClass::Contact,
             };
             client.handle_open(order, now)
         }
@@ -112,7 +122,8 @@ pub(super) fn deposit_outcome(event: &ClientEvent) -> Option<(DepositHandle, Dep
         | ClientEvent::InboxRefused(_)
         | ClientEvent::Cell(..)
         | ClientEvent::SplitView { .. }
-        | ClientEvent::GatewayLossy(_) => return None,
+        | ClientEvent::GatewayFailing(_)
+        | ClientEvent::GatewayBack(_) => return None,
     };
     Some((DepositHandle(*handle), outcome))
 }

@@ -14,7 +14,7 @@ mod replies;
 mod ticks;
 
 pub use losses::{GatewayLosses, Losses};
-pub use outbox::{DepositOrder, OpenOrder};
+pub use outbox::{DepositOrder, FetchClass, Flow, FlowClass, OpenOrder};
 
 use crate::echo::Pending;
 use crate::stream::PoissonStream;
@@ -100,7 +100,9 @@ pub enum ClientEvent {
         theirs: DirectoryHash,
     },
     /// Too many of a gateway's replies are missing.
-    GatewayLossy(NodeId),
+    GatewayFailing(NodeId),
+    /// A gateway that was failing answers again.
+    GatewayBack(NodeId),
 }
 
 /// What a request on its way is for.
@@ -253,6 +255,12 @@ impl<F: PacketFormat> Client<F> {
         let order = Arc::new(order);
         self.puzzle_wake = Some(now);
         self.inboxes.insert(order.clone()) && self.outbox.push(Outgoing::Open(order))
+    }
+
+    /// An inbox is to be asked as often as another class. Applied after random hours, so that a
+    /// gateway cannot tell when a person changed their mind, nor couple two inboxes by it.
+    pub fn handle_class(&mut self, inbox: InboxId, class: FetchClass, _now: Instant) {
+        self.inboxes.set_class(&inbox, class);
     }
 
     /// Reads an inbox no longer and closes it.

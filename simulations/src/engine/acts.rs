@@ -3,7 +3,7 @@
 use super::build::start_gateway;
 use super::{Actor, Engine, Event};
 use crate::scenario::Secret;
-use mizzle_core::client::{Client, DepositOrder, OpenOrder};
+use mizzle_core::client::{Client, DepositOrder, FetchClass, Flow, FlowClass, OpenOrder};
 use mizzle_core::{Peer, Transmit};
 use sphinx::PacketFormat;
 use wire::frame::{Frame, boxed};
@@ -27,6 +27,11 @@ impl<F: PacketFormat> Engine<F> {
 
     /// A client opens a fresh inbox. The address may be given to others at once.
     pub fn open(&mut self, client: usize, gateway: usize) -> InboxAddress {
+        self.open_as(client, gateway, FetchClass::Contact)
+    }
+
+    /// The same, to be asked as often as `class` says.
+    pub fn open_as(&mut self, client: usize, gateway: usize, class: FetchClass) -> InboxAddress {
         self.next_thing += 1;
         let thing = self.next_thing;
         let derive = |what| self.scenario.derive(what, thing);
@@ -42,6 +47,7 @@ impl<F: PacketFormat> Engine<F> {
             reader: IdentitySecret::from_seed(&derive(Secret::Reader)),
             token_hash: token.hash(),
             ttl_secs: 86_400,
+            class,
         };
         let taken = self.with_client(client, |sut, now| sut.handle_open(order, now));
         assert!(taken, "a client has room for the inboxes of a scenario");
@@ -50,6 +56,12 @@ impl<F: PacketFormat> Engine<F> {
 
     /// A client's owner has a cell for somebody. Gives the cell's name, and the deposit's.
     pub fn deposit(&mut self, client: usize, to: &InboxAddress) -> (CellId, u64) {
+        let class = FlowClass::Chat;
+        self.deposit_as(client, to, Flow { class, peer: 0 })
+    }
+
+    /// The same, in a flow.
+    pub fn deposit_as(&mut self, client: usize, to: &InboxAddress, flow: Flow) -> (CellId, u64) {
         self.next_thing += 1;
         let handle = self.next_thing;
         let [id @ .., _, _, _, _, _, _, _, _, _, _, _, _, _, _, _, _] =
@@ -59,6 +71,7 @@ impl<F: PacketFormat> Engine<F> {
             address: to.clone(),
             cell_id: CellId(id),
             cell: Box::new([handle as u8; CELL_LEN]),
+            flow,
         };
         if self.scenario.faults.send_on_type {
             let noise = Transmit {

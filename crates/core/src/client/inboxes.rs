@@ -5,7 +5,7 @@
 //! independent of the others, whose rate changes only when the number of inboxes doubles: a gateway
 //! cannot couple two inboxes of one person by a common change.
 
-use super::outbox::OpenOrder;
+use super::outbox::{FetchClass, OpenOrder};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use wire::ids::{CellId, InboxId, NodeId};
@@ -26,6 +26,7 @@ pub(super) struct FetchPlan {
 
 struct Inbox {
     order: Arc<OpenOrder>,
+    class: FetchClass,
     opened: bool,
     /// Fetches on their way.
     in_flight: usize,
@@ -75,6 +76,7 @@ impl ReadInboxes {
         };
         self.places[place] = Some(id);
         let inbox = Inbox {
+            class: order.class,
             order,
             opened: false,
             in_flight: 0,
@@ -93,6 +95,12 @@ impl ReadInboxes {
             .filter(|p| p.as_ref() == Some(id))
             .for_each(|p| *p = None);
         self.by_id.remove(id).map(|inbox| inbox.order)
+    }
+
+    pub(super) fn set_class(&mut self, id: &InboxId, class: FetchClass) {
+        if let Some(inbox) = self.by_id.get_mut(id) {
+            inbox.class = class;
+        }
     }
 
     pub(super) fn opened(&mut self, id: &InboxId) {

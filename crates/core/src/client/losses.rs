@@ -36,18 +36,18 @@ impl GatewayLosses {
         self.lossy
     }
 
-    /// Counts one outcome; returns whether the alarm has just been raised.
-    fn outcome(&mut self, lost: bool) -> bool {
+    /// Counts one outcome; whether the alarm has just been raised (`true`) or has ended (`false`).
+    fn outcome(&mut self, lost: bool) -> Option<bool> {
         self.window.0 += 1;
         self.window.1 += u32::from(lost);
         if self.window.0 < WINDOW {
-            return false;
+            return None;
         }
         let raised = self.window.1 >= ALARM;
-        let news = raised && !self.lossy;
+        let news = raised != self.lossy;
         self.lossy = raised;
         self.window = (0, 0);
-        news
+        news.then_some(raised)
     }
 }
 
@@ -81,20 +81,19 @@ impl Losses {
         }
     }
 
-    pub(super) fn returned(&mut self, gateway: NodeId, late: Duration) {
-        if let Some(g) = self.entry(gateway) {
-            g.returned += 1;
-            g.late += u64::from(late > LATE);
-            g.outcome(false);
-        }
+    /// What is news of the gateway: whether it is failing.
+    pub(super) fn returned(&mut self, gateway: NodeId, late: Duration) -> Option<bool> {
+        let g = self.entry(gateway)?;
+        g.returned += 1;
+        g.late += u64::from(late > LATE);
+        g.outcome(false)
     }
 
-    /// Returns whether the alarm has just been raised.
-    pub(super) fn lost(&mut self, gateway: NodeId) -> bool {
-        self.entry(gateway).is_some_and(|g| {
-            g.lost += 1;
-            g.outcome(true)
-        })
+    /// What is news of the gateway: whether it is failing.
+    pub(super) fn lost(&mut self, gateway: NodeId) -> Option<bool> {
+        let g = self.entry(gateway)?;
+        g.lost += 1;
+        g.outcome(true)
     }
 
     fn entry(&mut self, gateway: NodeId) -> Option<&mut GatewayLosses> {

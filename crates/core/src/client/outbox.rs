@@ -18,6 +18,28 @@ pub struct DepositOrder {
     pub cell_id: CellId,
     /// What.
     pub cell: Cell,
+    /// With whom it shares the send ticks.
+    pub flow: Flow,
+}
+
+/// Whose turn a cell waits for.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub struct Flow {
+    /// What goes before what.
+    pub class: FlowClass,
+    /// The owner's number for a contact or a transfer: those of one class take turns.
+    pub peer: u64,
+}
+
+/// What goes before what.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub enum FlowClass {
+    /// Receipts, and orders about inboxes.
+    Control,
+    /// What people wait for.
+    Chat,
+    /// Files: what the others leave, and at least one send tick in eight.
+    Bulk,
 }
 
 /// An inbox of one's own.
@@ -32,6 +54,19 @@ pub struct OpenOrder {
     pub token_hash: WriteTokenHash,
     /// For how long.
     pub ttl_secs: u32,
+    /// How often it is asked.
+    pub class: FetchClass,
+}
+
+/// How often an inbox is asked.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub enum FetchClass {
+    /// A contact's, four times as often as another's.
+    Favourite,
+    /// A contact's.
+    Contact,
+    /// One of a transfer, which has fetch ticks of its own.
+    Bulk,
 }
 
 impl OpenOrder {

@@ -28,7 +28,8 @@ impl<F: PacketFormat> Client<F> {
         match reply {
             Ok(reply) => {
                 let late = now.saturating_since(waiting.expected);
-                self.losses.returned(gateway, late);
+                let news = self.losses.returned(gateway, late);
+                self.tell(gateway, news);
                 self.check_view(gateway, &reply);
                 self.handle_reply(errand, reply.answer);
             }

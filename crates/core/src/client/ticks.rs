@@ -188,10 +188,17 @@ impl<F: PacketFormat> Client<F> {
 
     /// A request that got no reply: count it, and let its content wait for another tick.
     pub(super) fn give_back(&mut self, gateway: NodeId, errand: Errand) {
-        if self.losses.lost(gateway) {
-            self.events.push_back(ClientEvent::GatewayLossy(gateway));
-        }
+        let news = self.losses.lost(gateway);
+        self.tell(gateway, news);
         self.put_back(errand);
+    }
+
+    /// Whether a gateway is failing, where that is news.
+    pub(super) fn tell(&mut self, gateway: NodeId, news: Option<bool>) {
+        self.events.extend(news.map(|failing| match failing {
+            true => ClientEvent::GatewayFailing(gateway),
+            false => ClientEvent::GatewayBack(gateway),
+        }));
     }
 
     pub(super) fn put_back(&mut self, errand: Errand) {

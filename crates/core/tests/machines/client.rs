@@ -324,7 +324,7 @@ fn a_gateway_that_drops_raises_an_alarm_once() {
         }
         events.extend(desk.events());
     }
-    assert!(events == [ClientEvent::GatewayLossy(id(FAR + 1))]);
+    assert!(events == [ClientEvent::GatewayFailing(id(FAR + 1))]);
     let losses: Vec<_> = desk.client.losses().iter().collect();
     let lossy = |gateway: usize| {
         let of = losses.iter().find(|(g, _)| **g == id(gateway));

@@ -4,7 +4,8 @@ use crate::omniscient::{Omniscient, Question};
 use crate::world::{GATEWAY, NOW, anchor, id, keys, parameters, schedule, traffic};
 use directory::{Parameters, Rate};
 use mizzle_core::client::{
-    Client, ClientConfig, ClientEvent, ClientSeeds, DepositOrder, OpenOrder,
+    Client, ClientConfig, ClientEvent, ClientSeeds, DepositOrder, FetchClass, Flow, FlowClass,
+    OpenOrder,
 };
 use mizzle_core::{Peer, Transmit};
 use sphinx::Sphinx;
@@ -18,6 +19,11 @@ use wire::time::Instant;
 pub(crate) const INBOX: InboxId = InboxId([7; 32]);
 /// The gateway where content goes; the client's entry is [`GATEWAY`].
 pub(crate) const FAR: usize = GATEWAY + 1;
+/// Somebody one writes to.
+pub(crate) const CHAT: Flow = Flow {
+    class: FlowClass::Chat,
+    peer: 1,
+};
 
 pub(crate) struct Desk {
     pub(crate) net: Omniscient,
@@ -138,6 +144,7 @@ pub(crate) fn open_at(gateway: usize) -> OpenOrder {
         reader: reader(),
         token_hash: WriteToken([3; 32]).hash(),
         ttl_secs: 100,
+        class: FetchClass::Contact,
     }
 }
 
@@ -160,6 +167,7 @@ pub(crate) fn deposit_at(gateway: usize, n: u8) -> DepositOrder {
         },
         cell_id: cell_id(n),
         cell: cell(n),
+        flow: CHAT,
     }
 }
 
