@@ -1,17 +1,24 @@
-//! Which gateway is the entry. Drawn once and kept: a client that drew again at each start would
-//! sooner or later enter through everybody (`docs/threat-model.md`).
+//! Which gateway is the entry, and where it listens: the guards of `mizzle_core::guard`, kept in the
+//! data folder, beside what the configuration pins.
 
 use crate::config::Config;
 use directory::{Directory, Network};
-use runtime::data_dir::DataDir;
+use mizzle_core::guard::{Guard, Guards};
+use runtime::data_dir::{DataDir, DataDirError, write_atomic};
 use runtime::entropy::Entropy;
 use runtime::node::NodeError;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
+use tokio::sync::watch;
 use wire::ids::NodeId;
 use wire::keys::IdentityPublic;
+use wire::rng::KeyRng;
+use wire::time::{Instant, UnixTime};
 
 const FILE: &str = "entry";
+/// Three lines, with room.
+const FILE_MAX: u64 = 1_024;
 
 /// The entry gateway.
 #[derive(Clone)]
@@ -20,75 +27,126 @@ pub(crate) struct Entry {
     pub(crate) identity: IdentityPublic,
     /// Where it listens for clients.
     pub(crate) addresses: Vec<SocketAddr>,
+    /// How long it has been the entry and will be; `None` where the configuration pins it.
+    pub(crate) guard: Option<Guard>,
 }
 
-/// The configured gateway, else the kept one, else one drawn from `network.toml`.
-pub(crate) fn choose(
-    config: &Config,
-    dir: &DataDir,
-    network: &Network,
-    held: &[Arc<Directory>],
-) -> Result<Entry, NodeError> {
-    if let Some(id) = config.entry_id()? {
-        return find(id, network, held).ok_or_else(|| {
-            NodeError::value(
-                "entry",
-                "neither network.toml nor the directory has this gateway",
-            )
-        });
-    }
-    let kept = dir.read(FILE, 256)?.unwrap_or_default();
-    let kept = directory::hex::decode(String::from_utf8_lossy(&kept).trim()).map(NodeId);
-    if let Some(entry) = kept.and_then(|id| find(id, network, held)) {
-        return Ok(entry);
-    }
-    if kept.is_some() {
-        tracing::warn!("the entry gateway is gone from the network; another one is drawn");
-    }
-    let draw = Entropy::os().traffic_rng()?;
-    let draw = draw.tick(wire::rng::Purpose::Reconnect, 0).draw_u64();
-    let bootstrap = network.bootstrap();
-    let drawn = wire::rng::pick(draw, bootstrap.len()).and_then(|at| bootstrap.get(at));
-    let Some(drawn) = drawn else {
-        return Err(NodeError::value(
-            "network",
-            "network.toml has no bootstrap gateway",
-        ));
-    };
-    let entry = Entry {
-        id: NodeId::of(&drawn.identity),
-        identity: drawn.identity,
-        addresses: drawn.client_addresses.clone(),
-    };
-    dir.write(FILE, directory::hex::encode(&entry.id.0).as_bytes())?;
-    Ok(entry)
+/// The newest directory, for whoever has to look up the entry gateway.
+pub(crate) type Newest = watch::Receiver<Option<Arc<Directory>>>;
+
+/// Chooses, and keeps what was chosen.
+pub(crate) struct Entries {
+    file: PathBuf,
+    network: Arc<Network>,
+    newest: Newest,
+    pinned: Option<NodeId>,
+    address: Option<SocketAddr>,
+    guards: Guards,
+    keys: KeyRng,
 }
 
-/// What is known of a gateway; the directory knows better than `network.toml`.
-fn find(id: NodeId, network: &Network, held: &[Arc<Directory>]) -> Option<Entry> {
-    let published = held.iter().rev().find_map(|d| addresses_in(d, &id));
-    let bootstrap = || {
-        let found = network
-            .bootstrap()
-            .iter()
-            .find(|b| NodeId::of(&b.identity) == id)?;
-        Some((found.identity, found.client_addresses.clone()))
-    };
-    let (identity, addresses) = published.or_else(bootstrap)?;
-    Some(Entry {
-        id,
-        identity,
-        addresses,
-    })
-}
+impl Entries {
+    /// With what earlier runs chose.
+    pub(crate) fn open(
+        config: &Config,
+        dir: &DataDir,
+        network: Arc<Network>,
+        newest: Newest,
+        unix: UnixTime,
+    ) -> Result<Self, NodeError> {
+        let text = dir.read(FILE, FILE_MAX)?.unwrap_or_default();
+        let mut keys = Entropy::os().key_rng()?;
+        let guards = Guards::from_text(&String::from_utf8_lossy(&text), unix, &mut keys);
+        Ok(Self {
+            file: dir.file(FILE),
+            network,
+            newest,
+            pinned: config.entry_id()?,
+            address: config.entry_address,
+            guards,
+            keys,
+        })
+    }
 
-/// A gateway's identity and its listener for clients.
-pub(crate) fn addresses_in(
-    directory: &Directory,
-    id: &NodeId,
-) -> Option<(IdentityPublic, Vec<SocketAddr>)> {
-    let node = directory
-        .node(id)
-        .filter(|n| !n.client_addresses.is_empty())?;
-    Some((node.identity, node.client_addresses.clone()))
+    /// The gateway to dial. Blocks for as long as writing a small file takes, when another one was
+    /// drawn.
+    pub(crate) fn current(&mut self, unix: UnixTime) -> Result<Entry, NodeError> {
+        let mut guard = None;
+        let id = match self.pinned {
+            Some(id) => id,
+            None => {
+                let candidates = self.candidates();
+                let (chosen, changed) = self.guards.current(&candidates, unix, &mut self.keys);
+                if changed {
+                    self.keep()?;
+                }
+                guard = chosen;
+                let none = "neither network.toml nor a directory has a gateway for clients";
+                chosen.ok_or_else(|| NodeError::value("network", none))?.gateway
+            }
+        };
+        let none = "neither network.toml nor the directory has this gateway";
+        let found = self.find(&id).ok_or_else(|| NodeError::value("entry", none));
+        let (identity, addresses) = found?;
+        Ok(Entry {
+            id,
+            identity,
+            addresses: self.address.map_or(addresses, |pinned| vec![pinned]),
+            guard,
+        })
+    }
+
+    /// A link to it stands.
+    pub(crate) fn handle_connected(&mut self) {
+        self.guards.handle_connected(&mut self.keys);
+    }
+
+    /// It could not be reached.
+    pub(crate) fn handle_failed(&mut self, now: Instant, unix: UnixTime) -> Result<(), NodeError> {
+        if self.pinned.is_some() {
+            return Ok(());
+        }
+        let candidates = self.candidates();
+        let moved = self.guards.handle_failed(&candidates, now, unix, &mut self.keys);
+        if moved {
+            tracing::warn!("the entry gateway has failed for hours; another one takes its place");
+            self.keep()?;
+        }
+        Ok(())
+    }
+
+    fn keep(&self) -> Result<(), DataDirError> {
+        write_atomic(&self.file, self.guards.to_text().as_bytes())
+    }
+
+    /// Every gateway that clients can enter through; before the first directory those that
+    /// `network.toml` names.
+    fn candidates(&self) -> Vec<NodeId> {
+        let newest = self.newest.borrow();
+        match newest.as_ref() {
+            Some(directory) => {
+                let listens = directory.gateways().iter();
+                let listens = listens.filter(|g| !g.client_addresses.is_empty());
+                listens.map(directory::NodeDescriptor::id).collect()
+            }
+            None => {
+                let bootstrap = self.network.bootstrap().iter();
+                bootstrap.map(|b| NodeId::of(&b.identity)).collect()
+            }
+        }
+    }
+
+    /// What is known of a gateway; the directory knows better than `network.toml`.
+    fn find(&self, id: &NodeId) -> Option<(IdentityPublic, Vec<SocketAddr>)> {
+        let newest = self.newest.borrow();
+        let published = newest.as_ref().and_then(|d| d.node(id));
+        let published = published.filter(|n| !n.client_addresses.is_empty());
+        let published = published.map(|n| (n.identity, n.client_addresses.clone()));
+        let bootstrap = || {
+            let mut known = self.network.bootstrap().iter();
+            let found = known.find(|b| NodeId::of(&b.identity) == *id)?;
+            Some((found.identity, found.client_addresses.clone()))
+        };
+        published.or_else(bootstrap)
+    }
 }

@@ -1,26 +1,35 @@
 //! Keeps the link to the entry gateway: dials, says `Hello`, reads; dials again after a random wait
-//! whose mean depends on how often it dialled and on nothing that anybody does with the client.
+//! whose mean depends on the network's rates and on nothing that anybody does with the client.
+//!
+//! The wait is random so that the end of an outage is not the moment at which all of a gateway's
+//! clients come back: who makes gateways fail to find out through which one a client enters would
+//! read that off the inboxes. Its mean is that of some ticks, so that a short outage looks like the
+//! gaps that every inbox sees anyway.
 //!
 //! What is written is [`crate::uplink`]'s.
 
+use crate::entry::{Entries, Entry, Newest};
+use runtime::clock::Clock;
 use runtime::entropy::os_seed;
 use runtime::link::{ClientTls, FrameReader, FrameWriter, LinkError};
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-use tokio::sync::{Notify, mpsc, watch};
+use tokio::sync::{Notify, mpsc};
 use wire::frame::PacketBytes;
 use wire::frame::{DirectoryPart, Frame};
-use wire::ids::{NetworkId, SessionAddress};
-use wire::keys::IdentityPublic;
+use wire::ids::{NetworkId, NodeId, SessionAddress};
 use wire::rng::{Purpose, TrafficRng};
 
 /// Mean wait before dialling again, the first times: a network that just starts is there soon.
 const FIRST_MEAN: Duration = Duration::from_millis(250);
 /// How often that is.
 const FIRST_TIMES: u64 = 8;
-/// Mean wait ever after.
-const RECONNECT_MEAN: Duration = Duration::from_secs(2);
+/// Mean wait ever after, in mean gaps of the payload stream,
+const RECONNECT_TICKS: u32 = 20;
+/// within these bounds; the shorter one also before the first directory.
+const RECONNECT_MIN: Duration = Duration::from_secs(2);
+const RECONNECT_MAX: Duration = Duration::from_secs(60);
 /// A gateway sends at a constant rate; one that is silent for so long is gone.
 const SILENCE_MAX: Duration = Duration::from_secs(60);
 
@@ -29,8 +38,8 @@ const SESSION_LIFE: Duration = Duration::from_secs(600);
 
 /// What the loop hears of the link.
 pub(crate) enum LinkEvent {
-    /// It stands, with this address of ours at the gateway.
-    Up(SessionAddress),
+    /// It stands, at this gateway, with this address of ours there.
+    Up(Box<Entry>, SessionAddress),
     /// It fell.
     Down,
     /// A packet came.
@@ -41,11 +50,19 @@ pub(crate) enum LinkEvent {
 pub(crate) struct Dialler {
     pub(crate) tls: ClientTls,
     pub(crate) network: NetworkId,
-    pub(crate) identity: IdentityPublic,
-    /// Where; the directory may change it.
-    pub(crate) addresses: watch::Receiver<Vec<SocketAddr>>,
+    pub(crate) clock: Clock,
+    pub(crate) entries: Entries,
+    pub(crate) newest: Newest,
     pub(crate) session: SessionAddress,
     pub(crate) traffic: TrafficRng,
+}
+
+/// What a session address is good for: it links two connections, so never two gateways and never
+/// two of our own networks (design §5).
+#[derive(Default)]
+struct Presented {
+    to: Option<(NodeId, Option<IpAddr>)>,
+    fell: Option<Instant>,
 }
 
 /// Where what comes goes to. When one of them is full, the link waits for room: the gateway's
@@ -65,20 +82,16 @@ impl Dialler {
     /// Until the loop or the uplink is gone.
     pub(crate) async fn run(mut self, outlets: Outlets) {
         let mut attempt = 0;
-        let mut fell: Option<Instant> = None;
+        let mut presented = Presented::default();
         loop {
-            if fell.is_some_and(|fell| fell.elapsed() > SESSION_LIFE) {
-                self.renew_session();
-                fell = None;
-            }
-            match self.dial().await {
-                Ok((reader, writer)) => {
+            match self.attempt(&mut presented).await {
+                Ok((entry, reader, writer)) => {
                     tracing::info!("connected to the entry gateway");
                     let session = self.session.clone();
-                    let Ok(error) = outlets.serve(session, reader, writer).await else {
+                    let Ok(error) = outlets.serve(entry, session, reader, writer).await else {
                         return;
                     };
-                    fell = Some(Instant::now());
+                    presented.fell = Some(Instant::now());
                     tracing::info!(%error, "the link to the entry gateway fell");
                 }
                 Err(error) => tracing::info!(%error, "cannot connect to the entry gateway"),
@@ -88,13 +101,60 @@ impl Dialler {
             let mean = if attempt <= FIRST_TIMES {
                 FIRST_MEAN
             } else {
-                RECONNECT_MEAN
+                self.reconnect_mean()
             };
             tokio::time::sleep(draws.draw_exponential(mean)).await;
         }
     }
 
-    /// The gateway has forgotten the old address, and nobody shall link the two connections.
+    async fn attempt(
+        &mut self,
+        presented: &mut Presented,
+    ) -> Result<(Entry, FrameReader, FrameWriter), String> {
+        let unix = self.clock.unix();
+        let entry = self.entries.current(unix).map_err(|e| e.to_string())?;
+        let place = (entry.id, self.own_address(&entry));
+        let expired = presented.fell.is_some_and(|f| f.elapsed() > SESSION_LIFE);
+        if expired || presented.to.is_some_and(|before| before != place) {
+            self.renew_session();
+        }
+        *presented = Presented {
+            to: Some(place),
+            fell: presented.fell.filter(|_| !expired),
+        };
+        match self.dial(&entry).await {
+            Ok((reader, writer)) => {
+                self.entries.handle_connected();
+                Ok((entry, reader, writer))
+            }
+            Err(error) => {
+                let now = self.clock.now();
+                let kept = self.entries.handle_failed(now, unix);
+                Err(kept.map_or_else(|e| e.to_string(), |()| error.to_string()))
+            }
+        }
+    }
+
+    /// The local address that the system would dial from; asks it without sending anything.
+    fn own_address(&self, entry: &Entry) -> Option<IpAddr> {
+        let to = entry.addresses.first()?;
+        let any: SocketAddr = match to {
+            SocketAddr::V4(_) => ([0, 0, 0, 0], 0).into(),
+            SocketAddr::V6(_) => ([0u16; 8], 0).into(),
+        };
+        let socket = UdpSocket::bind(any).ok()?;
+        socket.connect(to).ok()?;
+        socket.local_addr().ok().map(|own| own.ip())
+    }
+
+    fn reconnect_mean(&self) -> Duration {
+        let newest = self.newest.borrow();
+        let gap = newest.as_ref().map(|d| d.parameters.payload_rate.mean_gap());
+        let mean = gap.map_or(RECONNECT_MIN, |gap| gap.saturating_mul(RECONNECT_TICKS));
+        mean.clamp(RECONNECT_MIN, RECONNECT_MAX)
+    }
+
+    /// The gateway has forgotten the old address, or nobody shall link the two connections.
     fn renew_session(&mut self) {
         match os_seed() {
             Ok(seed) => self.session = SessionAddress::from_random(*seed),
@@ -102,16 +162,12 @@ impl Dialler {
         }
     }
 
-    async fn dial(&self) -> Result<(FrameReader, FrameWriter), LinkError> {
-        let addresses = self.addresses.borrow().clone();
+    async fn dial(&self, entry: &Entry) -> Result<(FrameReader, FrameWriter), LinkError> {
         let mut last = LinkError::Closed;
-        for address in addresses {
+        for address in &entry.addresses {
             let session = self.session.clone();
-            match self
-                .tls
-                .dial(address, &self.identity, self.network, session)
-                .await
-            {
+            let dialled = self.tls.dial(*address, &entry.identity, self.network, session);
+            match dialled.await {
                 Ok(link) => return Ok((link.reader, link.writer)),
                 Err(error) => last = error,
             }
@@ -123,6 +179,7 @@ impl Dialler {
 impl Outlets {
     async fn serve(
         &self,
+        entry: Entry,
         session: SessionAddress,
         reader: FrameReader,
         writer: FrameWriter,
@@ -131,7 +188,7 @@ impl Outlets {
         let _ = tokio::time::timeout(Duration::ZERO, self.broken.notified()).await;
         self.uplink.send(Some(writer)).await.map_err(|_| Ended)?;
         self.events
-            .send(LinkEvent::Up(session))
+            .send(LinkEvent::Up(Box::new(entry), session))
             .await
             .map_err(|_| Ended)?;
         let error = self.read(reader).await?;

@@ -17,11 +17,12 @@
 //!
 //! Reading order: [`view`] (which directory holds now) · [`echo`] (how a request and its reply block
 //! are built) · [`stream`] (Poisson ticks) · [`hop`] (what every node does with a packet) · [`mix`] ·
-//! [`gateway`] · [`client`].
+//! [`gateway`] · [`client`] · [`guard`] (which gateway a client enters through).
 
 pub mod client;
 pub mod echo;
 pub mod gateway;
+pub mod guard;
 pub mod hop;
 mod loops;
 pub mod mix;
