@@ -10,7 +10,7 @@ use crate::api::{self, Api};
 use crate::commands::COMMANDS_MAX;
 use crate::config::Config;
 use crate::directories::{Directories, Offered};
-use crate::entry::{self, Entry};
+use crate::entry::Entries;
 use crate::eventloop::{DirectoryNews, EventLoop, Inputs, State};
 use crate::history::{EventReader, History};
 use crate::link::{Dialler, Outlets};
@@ -36,8 +36,7 @@ use store::StoreError;
 use tokio::sync::{Notify, mpsc, watch};
 use tokio::task::JoinHandle;
 use wire::frame::DirectoryPart;
-use wire::ids::{NodeId, SessionAddress};
-use wire::rng::TrafficRng;
+use wire::ids::SessionAddress;
 
 /// Frames and pieces between tasks. The gateway's constant rate fills no more in a second.
 const QUEUE: usize = 64;
@@ -104,7 +103,8 @@ impl Daemon {
 struct Parts {
     clock: Clock,
     network: Arc<Network>,
-    entry: Entry,
+    entries: Entries,
+    newest: watch::Sender<Option<Arc<Directory>>>,
     directories: Directories,
     store: SharedStore,
     history: History,
@@ -115,7 +115,9 @@ impl Parts {
     fn open(config: &Config, dir: &DataDir, network: Arc<Network>) -> Result<Self, NodeError> {
         let clock = Clock::start();
         let directories = Directories::open(dir, network.clone())?;
-        let entry = entry::choose(config, dir, &network, &directories.usable(clock.unix()))?;
+        let known = directories.usable(clock.unix()).pop();
+        let (newest, followed) = watch::channel(known);
+        let entries = Entries::open(config, dir, network.clone(), followed, clock.unix())?;
         let mut store = vault::open_store(dir)?;
         let messenger = vault::open_messenger(&mut store, messenger_config(config, &network))?;
         let history = History::restore(&store, config.limits.events_max)
@@ -123,7 +125,8 @@ impl Parts {
         Ok(Self {
             clock,
             network,
-            entry,
+            entries,
+            newest,
             directories,
             store: SharedStore::new(store),
             history,
@@ -142,12 +145,14 @@ impl Parts {
         let Self {
             clock,
             network,
-            entry,
+            mut entries,
+            newest,
             directories,
             store,
             history,
             messenger,
         } = self;
+        let entry = entries.current(clock.unix())?;
         let seeds = seeds(config)?;
         let (session, traffic) = (seeds.session.clone(), seeds.traffic.clone());
         let anchor = clock.anchor();
@@ -157,7 +162,16 @@ impl Parts {
         }
         let (span, durable) = watch::channel(history.span());
         let (storage, committed) = Storage::start(store.clone())?;
-        let links = start_link(config, &network, &entry, session, traffic);
+        let dialler = Dialler {
+            tls: ClientTls::new().with_source(config.source_address),
+            network: *network.id(),
+            clock,
+            entries,
+            newest: newest.subscribe(),
+            session,
+            traffic,
+        };
+        let links = start_link(dialler);
         let (frames, due) = mpsc::channel(uplink::QUEUE_MAX);
         let uplink = Uplink {
             clock,
@@ -168,13 +182,7 @@ impl Parts {
         };
         uplink.start()?;
         let (news, directory_news) = mpsc::channel(QUEUE);
-        let pinned = config.entry_address.is_some();
-        let follow = Follow {
-            entry: entry.id,
-            addresses: links.addresses,
-            pinned,
-            news,
-        };
+        let follow = Follow { newest, news };
         tokio::spawn(follow.run(directories, links.parts, clock));
         let eventloop = EventLoop {
             clock,
@@ -187,6 +195,7 @@ impl Parts {
             metrics,
             name: config.name.clone(),
             outbox_max: config.limits.outbox_max,
+            entry_pinned: config.entry.is_some(),
             state: State::default(),
         };
         let inputs = Inputs {
@@ -207,31 +216,15 @@ struct Links {
     parts: mpsc::Receiver<DirectoryPart>,
     writers: mpsc::Receiver<Option<runtime::link::FrameWriter>>,
     broken: Arc<Notify>,
-    addresses: watch::Sender<Vec<SocketAddr>>,
 }
 
-fn start_link(
-    config: &Config,
-    network: &Network,
-    entry: &Entry,
-    session: SessionAddress,
-    traffic: TrafficRng,
-) -> Links {
-    let pinned = config.entry_address.map(|address| vec![address]);
-    let (addresses, dialled) = watch::channel(pinned.unwrap_or_else(|| entry.addresses.clone()));
+fn start_link(dialler: Dialler) -> Links {
     let (event_sender, events) = mpsc::channel(QUEUE);
     let (part_sender, parts) = mpsc::channel(QUEUE);
     let (writer_sender, writers) = mpsc::channel(2);
     let broken = Arc::new(Notify::new());
-    let dialler = Dialler {
-        tls: ClientTls::new().with_source(config.source_address),
-        network: *network.id(),
-        identity: entry.identity,
-        addresses: dialled,
-        session,
-        traffic,
-    };
     let outlets = Outlets {
+        clock: dialler.clock,
         events: event_sender,
         parts: part_sender,
         uplink: writer_sender,
@@ -243,16 +236,13 @@ fn start_link(
         parts,
         writers,
         broken,
-        addresses,
     }
 }
 
 /// Takes pieces of directories beside the loop.
 struct Follow {
-    entry: NodeId,
-    addresses: watch::Sender<Vec<SocketAddr>>,
-    /// The configuration says where to dial, whatever directories say.
-    pinned: bool,
+    /// For whoever dials.
+    newest: watch::Sender<Option<Arc<Directory>>>,
     news: mpsc::Sender<DirectoryNews>,
 }
 
@@ -290,11 +280,7 @@ impl Follow {
 
     fn taken(&self, directory: Arc<Directory>) -> Arc<Directory> {
         tracing::info!(epoch = %directory.epoch, "a new directory");
-        if let Some((_, addresses)) = entry::addresses_in(&directory, &self.entry)
-            && !self.pinned
-        {
-            self.addresses.send_replace(addresses);
-        }
+        self.newest.send_replace(Some(directory.clone()));
         directory
     }
 }

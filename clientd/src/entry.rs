@@ -82,11 +82,15 @@ impl Entries {
                 }
                 guard = chosen;
                 let none = "neither network.toml nor a directory has a gateway for clients";
-                chosen.ok_or_else(|| NodeError::value("network", none))?.gateway
+                chosen
+                    .ok_or_else(|| NodeError::value("network", none))?
+                    .gateway
             }
         };
         let none = "neither network.toml nor the directory has this gateway";
-        let found = self.find(&id).ok_or_else(|| NodeError::value("entry", none));
+        let found = self
+            .find(&id)
+            .ok_or_else(|| NodeError::value("entry", none));
         let (identity, addresses) = found?;
         Ok(Entry {
             id,
@@ -107,7 +111,9 @@ impl Entries {
             return Ok(());
         }
         let candidates = self.candidates();
-        let moved = self.guards.handle_failed(&candidates, now, unix, &mut self.keys);
+        let moved = self
+            .guards
+            .handle_failed(&candidates, now, unix, &mut self.keys);
         if moved {
             tracing::warn!("the entry gateway has failed for hours; another one takes its place");
             self.keep()?;

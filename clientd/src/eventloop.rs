@@ -27,6 +27,7 @@ use crate::uplink::Due;
 use directory::Directory;
 use messaging::{Event, Messenger, Order};
 use mizzle_core::client::{Client, ClientEvent};
+use mizzle_core::guard::Guard;
 use orders::Orders;
 use runtime::clock::Clock;
 use runtime::metrics::{NodeMetrics, set_counter};
@@ -70,6 +71,8 @@ pub(crate) struct EventLoop {
     /// What we call ourselves where nobody says otherwise.
     pub(crate) name: String,
     pub(crate) outbox_max: usize,
+    /// The configuration names the entry gateway.
+    pub(crate) entry_pinned: bool,
     pub(crate) state: State,
 }
 
@@ -82,6 +85,8 @@ pub(crate) struct State {
     answers: Vec<(oneshot::Sender<Reply>, Reply)>,
     connected: bool,
     connections: u64,
+    /// The entry gateway's time, unless the configuration pins it.
+    guard: Option<Guard>,
     /// Of the directory that the Messenger goes by.
     directory: Option<DirectoryHash>,
     directory_problem: Option<String>,
@@ -150,8 +155,14 @@ impl EventLoop {
     fn on_link(&mut self, event: LinkEvent) {
         let now = self.clock.now();
         match event {
-            LinkEvent::Up(session) => {
+            LinkEvent::Up(entry, session) => {
                 self.client.handle_session(session);
+                self.state.guard = entry.guard;
+                if self.client.entry() != entry.id {
+                    self.client.handle_entry(entry.id);
+                    // The Messenger chooses inboxes by where we enter.
+                    self.state.directory = None;
+                }
                 self.state.connected = true;
                 self.state.connections += 1;
                 self.metrics.links_up.set(1);

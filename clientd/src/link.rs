@@ -68,6 +68,7 @@ struct Presented {
 /// Where what comes goes to. When one of them is full, the link waits for room: the gateway's
 /// frames come no faster than the downlink rate.
 pub(crate) struct Outlets {
+    pub(crate) clock: Clock,
     pub(crate) events: mpsc::Sender<LinkEvent>,
     pub(crate) parts: mpsc::Sender<DirectoryPart>,
     pub(crate) uplink: mpsc::Sender<Option<FrameWriter>>,
@@ -149,7 +150,9 @@ impl Dialler {
 
     fn reconnect_mean(&self) -> Duration {
         let newest = self.newest.borrow();
-        let gap = newest.as_ref().map(|d| d.parameters.payload_rate.mean_gap());
+        let gap = newest
+            .as_ref()
+            .map(|d| d.parameters.payload_rate.mean_gap());
         let mean = gap.map_or(RECONNECT_MIN, |gap| gap.saturating_mul(RECONNECT_TICKS));
         mean.clamp(RECONNECT_MIN, RECONNECT_MAX)
     }
@@ -166,7 +169,9 @@ impl Dialler {
         let mut last = LinkError::Closed;
         for address in &entry.addresses {
             let session = self.session.clone();
-            let dialled = self.tls.dial(*address, &entry.identity, self.network, session);
+            let dialled = self
+                .tls
+                .dial(*address, &entry.identity, self.network, session);
             match dialled.await {
                 Ok(link) => return Ok((link.reader, link.writer)),
                 Err(error) => last = error,
@@ -184,6 +189,7 @@ impl Outlets {
         reader: FrameReader,
         writer: FrameWriter,
     ) -> Result<LinkError, Ended> {
+        let over = self.time_left(&entry);
         // Of an earlier link.
         let _ = tokio::time::timeout(Duration::ZERO, self.broken.notified()).await;
         self.uplink.send(Some(writer)).await.map_err(|_| Ended)?;
@@ -191,10 +197,23 @@ impl Outlets {
             .send(LinkEvent::Up(Box::new(entry), session))
             .await
             .map_err(|_| Ended)?;
-        let error = self.read(reader).await?;
+        let error = tokio::select! {
+            error = self.read(reader) => error?,
+            () = tokio::time::sleep(over) => LinkError::Closed,
+        };
         self.uplink.send(None).await.map_err(|_| Ended)?;
         self.events.send(LinkEvent::Down).await.map_err(|_| Ended)?;
         Ok(error)
+    }
+
+    /// How long the entry gateway may still be the entry.
+    fn time_left(&self, entry: &Entry) -> Duration {
+        let left = entry
+            .guard
+            .map(|g| g.until.saturating_since(self.clock.unix()));
+        // tokio's timer takes about two years.
+        left.unwrap_or(Duration::MAX)
+            .min(Duration::from_secs(366 * 86_400))
     }
 
     async fn read(&self, mut reader: FrameReader) -> Result<LinkError, Ended> {

@@ -78,6 +78,8 @@ pub struct Status {
     pub connected: bool,
     /// How often the link came to stand since the start.
     pub connections: u64,
+    /// The gateway we enter through.
+    pub guard: GuardStatus,
     /// The directory that holds now.
     pub directory: Option<DirectoryStatus>,
     /// Why the newest offered directory was not taken, if it was not.
@@ -102,6 +104,19 @@ pub struct Status {
     pub events_first: u64,
     /// The newest event.
     pub events_last: u64,
+}
+
+/// The gateway we enter through.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct GuardStatus {
+    /// Its node id, cut to eight hex digits.
+    pub gateway: String,
+    /// Whether the configuration names it; else it was drawn.
+    pub pinned: bool,
+    /// Since it was drawn.
+    pub since_days: Option<u64>,
+    /// Until another one is drawn.
+    pub days_left: Option<u64>,
 }
 
 /// The directory that holds now.

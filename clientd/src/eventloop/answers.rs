@@ -3,8 +3,8 @@
 use super::EventLoop;
 use crate::api::problem::Problem;
 use crate::api::types::{
-    BytesPerSecond, CardMade, Contact, Contacts, DirectoryStatus, GatewayStatus, Health, Info,
-    Message, Queues, Status,
+    BytesPerSecond, CardMade, Contact, Contacts, DirectoryStatus, GatewayStatus, GuardStatus,
+    Health, Info, Message, Queues, Status,
 };
 use crate::commands::{Ask, Reply, Told, state_text};
 use messaging::{Card, ClientMessageId, ContactId, ContactView, SendOutcome};
@@ -137,6 +137,7 @@ impl EventLoop {
             ready: health.ready,
             connected: health.connected,
             connections: self.state.connections,
+            guard: self.guard_status(),
             directory: self.directory_status(),
             directory_problem: self.state.directory_problem.clone(),
             alarms: self.alarms(),
@@ -155,6 +156,18 @@ impl EventLoop {
             bytes_per_second: self.bytes_per_second(),
             events_first: span.first,
             events_last: span.last(),
+        }
+    }
+
+    fn guard_status(&self) -> GuardStatus {
+        const DAY: u64 = 86_400;
+        let unix = self.clock.unix();
+        let guard = self.state.guard;
+        GuardStatus {
+            gateway: self.client.entry().to_string(),
+            pinned: self.entry_pinned,
+            since_days: guard.map(|g| unix.saturating_since(g.since).as_secs() / DAY),
+            days_left: guard.map(|g| g.until.saturating_since(unix).as_secs() / DAY),
         }
     }
 

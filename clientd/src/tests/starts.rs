@@ -66,11 +66,29 @@ async fn the_entry_is_drawn_once() {
     let mut config = world.config("alice");
     config.entry = None;
     let client = Running::start(config).await.unwrap();
-    let drawn = read(&client.config.data_dir.join("entry"));
-    assert!(directory::hex::decode::<28>(&drawn).is_some());
+    let kept = |client: &Running| read(&client.config.data_dir.join("entry"));
+    let drawn = kept(&client);
+    let words: Vec<&str> = drawn.split_ascii_whitespace().collect();
+    assert!(words.len() == 3 && directory::hex::decode::<28>(words[0]).is_some());
+    let life: u64 = words[2].parse::<u64>().unwrap() - words[1].parse::<u64>().unwrap();
+    assert!((30..=60).contains(&(life / 86_400_000)));
     let client = client.restart().await;
+    assert_eq!(kept(&client), drawn);
+    let status = client.ask("GET", "/v1/status", None).await.json;
+    assert_eq!(status["guard"]["pinned"], false);
+    assert!(words[0].starts_with(status["guard"]["gateway"].as_str().unwrap()));
+    // Its time is over: another one takes its place.
     let mut config = client.stop().await;
-    assert_eq!(read(&config.data_dir.join("entry")), drawn);
+    let over = format!("{} 0 1", words[0]);
+    std::fs::write(config.data_dir.join("entry"), over).unwrap();
+    let client = Running::start(config).await.unwrap();
+    assert_ne!(kept(&client), drawn);
+    // A file of an earlier version has the id alone.
+    config = client.stop().await;
+    std::fs::write(config.data_dir.join("entry"), words[0]).unwrap();
+    let client = Running::start(config).await.unwrap();
+    assert_eq!(client.ask("GET", "/v1/info", None).await.status, 200);
+    config = client.stop().await;
     config.entry = Some("00".repeat(28));
     let error = Running::start(config).await.err().unwrap();
     assert_eq!(error.exit_code(), 78);

@@ -230,6 +230,12 @@ impl<F: PacketFormat> Client<F> {
         self.session = session;
     }
 
+    /// Another entry gateway, for packets built from now on. Replies through the old one are lost,
+    /// and what they were for waits for other ticks.
+    pub fn handle_entry(&mut self, entry: NodeId) {
+        self.entry = entry;
+    }
+
     /// The link to the entry gateway stands. Changes nothing about when ticks come.
     pub fn handle_connected(&mut self, _now: Instant) {
         self.connected = true;
