@@ -299,7 +299,7 @@ mod tests {
         let mut now = Instant::ZERO;
         for _ in 0..5_000 {
             for _ in 0..50 {
-                now = now + STEP;
+                now += STEP;
                 assert!(!guards.handle_failed(&candidates, now, START, &mut rng));
             }
             guards.handle_connected(&mut rng);
