@@ -62,6 +62,8 @@ pub(crate) fn state_text(state: MessageState) -> (&'static str, Option<String>) 
         MessageState::Queued => ("queued", None),
         MessageState::Mixing => ("mixing", None),
         MessageState::Stored => ("stored", None),
+        MessageState::Delivered => ("delivered", None),
+        MessageState::Read => ("read", None),
         MessageState::Expired => ("expired", None),
         MessageState::Failed(FailReason::InviteExpired) => {
             ("failed", Some("invite_expired".to_owned()))

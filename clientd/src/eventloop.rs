@@ -352,6 +352,7 @@ impl EventLoop {
                 message_id,
                 body,
                 composed,
+                ..
             } => Some(ApiEvent::MessageReceived {
                 contact: contact.to_string(),
                 name: self.name_of(&contact),

@@ -41,8 +41,12 @@ pub(crate) fn open_messenger(
     let mut records = Vec::new();
     for table in Table::ALL {
         for (key, value) in store.scan(table as u8).map_err(failed)? {
-            let value = Some(value);
-            records.push(Record { table, key, value });
+            records.push(Record {
+                table,
+                vault: table.vault_of(&key),
+                key,
+                value: Some(value),
+            });
         }
     }
     let keys = Entropy::os().key_rng()?;

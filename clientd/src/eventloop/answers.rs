@@ -7,7 +7,7 @@ use crate::api::types::{
     Health, Info, Message, Queues, Status,
 };
 use crate::commands::{Ask, Reply, Told, state_text};
-use messaging::{Card, ClientMessageId, ContactId, ContactView, SendOutcome};
+use messaging::{Card, ClientMessageId, ContactId, ContactView, Draft, SendOutcome};
 use std::time::Duration;
 use wire::geometry::{FRAME_LEN, TLS_OVERHEAD_LEN};
 
@@ -66,7 +66,7 @@ impl EventLoop {
         let (now, unix) = (self.clock.now(), self.clock.unix());
         let sent = self
             .messenger
-            .handle_send(contact, id.clone(), text, now, unix)?;
+            .handle_send(contact, id.clone(), Draft::text(text), now, unix)?;
         let new = match sent {
             SendOutcome::Accepted => true,
             SendOutcome::Duplicate => false,

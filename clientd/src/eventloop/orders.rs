@@ -34,7 +34,10 @@ impl Orders {
                     self.waiting.retain(other);
                     client.handle_cancel(handle.0);
                 }
-                Order::Deposit { .. } | Order::Open(_) | Order::Close { .. } => {
+                Order::Deposit { .. }
+                | Order::Open(_)
+                | Order::Class { .. }
+                | Order::Close { .. } => {
                     self.waiting.push_back(order);
                 }
             }
@@ -63,6 +66,7 @@ fn hand_over(order: Order, client: &mut Client<Sphinx>, now: Instant) {
             address,
             cell_id,
             cell,
+            ..
         } => {
             let order = DepositOrder {
                 handle: handle.0,
@@ -84,6 +88,8 @@ fn hand_over(order: Order, client: &mut Client<Sphinx>, now: Instant) {
             };
             client.handle_open(order, now)
         }
+        // The Client has no classes yet.
+        Order::Class { .. } => true,
         Order::Close { inbox, .. } => {
             client.handle_close(inbox, now);
             true
@@ -106,9 +112,11 @@ fn hand_over(order: Order, client: &mut Client<Sphinx>, now: Instant) {
 fn is_deposit(order: &Order, wanted: DepositHandle) -> bool {
     match order {
         Order::Deposit { handle, .. } => *handle == wanted,
-        Order::Open(_) | Order::Close { .. } | Order::Acknowledge { .. } | Order::Cancel { .. } => {
-            false
-        }
+        Order::Open(_)
+        | Order::Class { .. }
+        | Order::Close { .. }
+        | Order::Acknowledge { .. }
+        | Order::Cancel { .. } => false,
     }
 }
 

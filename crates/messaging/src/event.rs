@@ -1,10 +1,12 @@
 //! What the [`Messenger`](crate::Messenger) tells its owner: what to write down, and what the
 //! application should hear. Not here: what it asks of the network ([`crate::order`]).
 
+use crate::draft::{BlobWant, FileRef, FileView};
 use crate::identity::ContactId;
 use crate::records::Record;
 use std::fmt;
 use wire::time::UnixTime;
+use zeroize::Zeroizing;
 
 /// A name given by an application to one of its outgoing messages: 1 to 64 characters out of
 /// `A-Z a-z 0-9 . _ ~ -`.
@@ -39,7 +41,7 @@ impl fmt::Display for MessageId {
     }
 }
 
-/// How far an outgoing message has come. Later suites add *delivered* and *read*.
+/// How far an outgoing message has come: each state is true when it is told, and never goes back.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 #[non_exhaustive]
 pub enum MessageState {
@@ -47,9 +49,13 @@ pub enum MessageState {
     Queued,
     /// Left in a packet at least once.
     Mixing,
-    /// Durable in the contact's inbox.
+    /// Enough of it is durable in the contact's inboxes to be read as a whole.
     Stored,
-    /// Not stored within [`message_ttl`](crate::MessengerConfig::message_ttl); given up.
+    /// The contact's program has it durably, and said so.
+    Delivered,
+    /// The contact's application said that a person read it.
+    Read,
+    /// Not delivered (to a contact who sends no receipts: not stored) in time; given up.
     Expired,
     /// Given up for another reason.
     Failed(FailReason),
@@ -61,6 +67,12 @@ pub enum MessageState {
 pub enum FailReason {
     /// The contact's card expired before the first contact was stored; ask for a new card.
     InviteExpired,
+    /// A person wiped the conversation.
+    Wiped,
+    /// The file's bytes are gone.
+    FileGone,
+    /// One of the two ends cancelled the file.
+    Cancelled,
 }
 
 /// Why a cell was acknowledged and had no other effect.
@@ -129,6 +141,8 @@ pub enum Event {
         body: String,
         /// When it was written, by the sender's clock; strictly increasing for one sender.
         composed: UnixTime,
+        /// The file that it offers.
+        file: Option<FileView>,
     },
     /// An outgoing message came further.
     MessageState {
@@ -138,6 +152,58 @@ pub enum Event {
         id: ClientMessageId,
         /// How far.
         state: MessageState,
+    },
+    /// A record of a file is needed; answer with
+    /// [`handle_blob`](crate::Messenger::handle_blob).
+    BlobWanted(BlobWant),
+    /// A file begins to come: make room for it.
+    BlobBegin {
+        /// From whom.
+        contact: ContactId,
+        /// Which.
+        transfer: MessageId,
+        /// Its length in bytes.
+        size: u64,
+    },
+    /// A record of a file came: write it at `index` times
+    /// [`FILE_RECORD_LEN`](crate::FILE_RECORD_LEN), durably in the same batch.
+    BlobWrite {
+        /// Of which file.
+        transfer: MessageId,
+        /// Which record.
+        index: u32,
+        /// What it holds.
+        bytes: Zeroizing<Vec<u8>>,
+    },
+    /// All records of a file are written: hash it, and answer with
+    /// [`handle_file_checked`](crate::Messenger::handle_file_checked).
+    FileDone {
+        /// From whom.
+        contact: ContactId,
+        /// Which.
+        transfer: MessageId,
+        /// SHA-256 that its content must have.
+        hash_to_check: [u8; 32],
+    },
+    /// A file came further; about once a second.
+    FileProgress {
+        /// To or from whom.
+        contact: ContactId,
+        /// Which.
+        message: FileRef,
+        /// Bytes that are surely there.
+        done: u64,
+        /// Of so many.
+        size: u64,
+    },
+    /// A file will not come: forget its bytes.
+    FileFailed {
+        /// To or from whom.
+        contact: ContactId,
+        /// Which.
+        message: FileRef,
+        /// Why.
+        reason: FailReason,
     },
     /// A cell was acknowledged without effect.
     Ignored {
@@ -154,98 +220,3 @@ pub enum SendOutcome {
     /// The same message was accepted before.
     Duplicate,
 }
-
-/// Why a message is not accepted.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum SendError {
-    /// Nobody of that id is on the list.
-    UnknownContact,
-    /// The text does not fit one cell.
-    TooLong {
-        /// Most bytes.
-        max: usize,
-    },
-    /// The same id was used for another text.
-    Conflict,
-    /// Too many messages to this contact wait; try again when some are stored.
-    OutboxFull,
-}
-
-impl fmt::Display for SendError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::UnknownContact => write!(f, "no such contact; add their card first"),
-            Self::TooLong { max } => write!(f, "the text is longer than {max} bytes"),
-            Self::Conflict => write!(f, "this message id was used for another text"),
-            Self::OutboxFull => write!(f, "too many messages wait for this contact; try later"),
-        }
-    }
-}
-
-impl std::error::Error for SendError {}
-
-/// Why no card can be made.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum CardError {
-    /// No directory is known yet; wait for the network.
-    NoDirectory,
-    /// The network has fewer than two gateways besides our own entry gateway.
-    TooFewGateways,
-    /// Too many cards wait to be used; let some expire.
-    TooManyInvites,
-    /// The name is empty, longer than 32 bytes, or has control characters.
-    BadName,
-    /// The time to expiry is zero.
-    BadExpiry,
-}
-
-impl fmt::Display for CardError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::NoDirectory => write!(f, "no directory is known yet; wait for the network"),
-            Self::TooFewGateways => {
-                write!(
-                    f,
-                    "the network has fewer than two gateways besides the own entry"
-                )
-            }
-            Self::TooManyInvites => write!(f, "too many unused cards; let some expire"),
-            Self::BadName => write!(f, "a name has 1 to 32 bytes and no control characters"),
-            Self::BadExpiry => write!(f, "a card must live for some time"),
-        }
-    }
-}
-
-impl std::error::Error for CardError {}
-
-/// Why a card is not added.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum AddError {
-    /// It is our own.
-    OwnCard,
-    /// Its owner is on the list already.
-    AlreadyAdded,
-    /// It is too old; ask for a new one.
-    Expired,
-    /// It belongs to another network.
-    WrongNetwork,
-    /// The list of contacts is full.
-    TooManyContacts,
-    /// Our own name is empty, longer than 32 bytes, or has control characters.
-    BadName,
-}
-
-impl fmt::Display for AddError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::OwnCard => write!(f, "this is your own card; give it to somebody else"),
-            Self::AlreadyAdded => write!(f, "the owner of this card is a contact already"),
-            Self::Expired => write!(f, "this card has expired; ask for a new one"),
-            Self::WrongNetwork => write!(f, "this card belongs to another network"),
-            Self::TooManyContacts => write!(f, "the list of contacts is full"),
-            Self::BadName => write!(f, "a name has 1 to 32 bytes and no control characters"),
-        }
-    }
-}
-
-impl std::error::Error for AddError {}

@@ -16,6 +16,8 @@
 //! Reading order: [`card`], [`suite1`], [`inner`], [`pair`], then [`Messenger`].
 
 pub mod card;
+pub mod draft;
+pub mod error;
 pub mod event;
 pub mod identity;
 pub mod inner;
@@ -26,11 +28,19 @@ pub mod records;
 pub mod suite1;
 
 pub use card::{Card, CardDecodeError};
+pub use draft::{
+    AppId, BODY_MAX, BlobRef, BlobWant, ContactSettings, Draft, FileDraft, FileRef, FileView,
+};
+pub use error::{AddError, CardError, FileError, SendError, UnknownContact};
 pub use event::{
-    AddError, CardError, ClientMessageId, Event, FailReason, IgnoreReason, MessageId, MessageState,
-    SendError, SendOutcome,
+    ClientMessageId, Event, FailReason, IgnoreReason, MessageId, MessageState, SendOutcome,
 };
 pub use identity::{ContactId, Identity, KemPublic};
 pub use messenger::{ContactView, Messenger, MessengerConfig, RestoreError};
-pub use order::{DepositHandle, DepositOutcome, InboxOutcome, Order, OwnInbox};
+pub use order::{
+    DepositHandle, DepositOutcome, FlowKind, InboxClass, InboxOutcome, Order, OwnInbox,
+};
 pub use records::{Record, Table};
+
+/// Bytes of a file in one record; only a file's last record is shorter.
+pub const FILE_RECORD_LEN: usize = 1920;

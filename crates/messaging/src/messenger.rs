@@ -14,6 +14,7 @@ mod outgoing;
 mod path;
 mod restore;
 mod rows;
+mod settings;
 
 use crate::event::{ClientMessageId, Event, MessageState};
 use crate::identity::{ContactId, Identity};
@@ -126,6 +127,10 @@ pub struct ContactView {
     pub verified: bool,
     /// Whether they surely have the pair's secret: their Hello came, or a message of theirs.
     pub established: bool,
+    /// Whether their inboxes are read more often.
+    pub favourite: bool,
+    /// Whether we tell them what was delivered and read.
+    pub receipts: bool,
     /// Unfinished messages to them.
     pub waiting: usize,
 }
@@ -270,6 +275,8 @@ impl Messenger {
             name: contact.name.clone(),
             verified: contact.verified,
             established: contact.is_confirmed(),
+            favourite: contact.favourite,
+            receipts: contact.receipts,
             waiting: contact.outbox.len(),
         })
     }
@@ -312,17 +319,21 @@ impl Messenger {
     }
 
     fn write(&mut self, table: Table, key: Vec<u8>, value: Zeroizing<Vec<u8>>) {
-        self.events.push_back(Event::Write(Record {
-            table,
-            key,
-            value: Some(value),
-        }));
+        self.record(table, key, Some(value));
     }
 
     fn erase(&mut self, table: Table, key: Vec<u8>) {
-        let value = None;
-        self.events
-            .push_back(Event::Write(Record { table, key, value }));
+        self.record(table, key, None);
+    }
+
+    fn record(&mut self, table: Table, key: Vec<u8>, value: Option<Zeroizing<Vec<u8>>>) {
+        let vault = table.vault_of(&key);
+        self.events.push_back(Event::Write(Record {
+            table,
+            key,
+            value,
+            vault,
+        }));
     }
 
     fn write_contact(&mut self, id: &ContactId) {

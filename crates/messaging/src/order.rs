@@ -25,6 +25,30 @@ pub struct OwnInbox {
     pub token_hash: WriteTokenHash,
     /// How long it shall stand from now.
     pub ttl: Duration,
+    /// How often it is read.
+    pub class: InboxClass,
+}
+
+/// How urgent a deposit is. Short before long, and files get what is left.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub enum FlowKind {
+    /// Receipts and what steers a transfer.
+    Control,
+    /// Messages.
+    Chat,
+    /// Files.
+    Bulk,
+}
+
+/// How often an inbox is read, relative to others.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub enum InboxClass {
+    /// Of a contact whom a person chose to hear sooner.
+    Favourite,
+    /// Of any other contact, or of a card.
+    Contact,
+    /// Of a file's transfer.
+    Bulk,
 }
 
 /// Something to be done through the network. Every order is idempotent.
@@ -39,9 +63,20 @@ pub enum Order {
         cell_id: CellId,
         /// What to bring.
         cell: Cell,
+        /// How urgent.
+        flow: FlowKind,
+        /// A number for the contact (or the transfer), so that those of one kind take turns.
+        peer: u64,
     },
     /// Open an inbox, or prolong it, and fetch from it until `Close`.
     Open(OwnInbox),
+    /// From now on this open inbox is read as one of `class`.
+    Class {
+        /// Which.
+        inbox: InboxId,
+        /// How often.
+        class: InboxClass,
+    },
     /// Close an inbox and fetch from it no longer.
     Close {
         /// Where.

@@ -1,6 +1,7 @@
 //! What must survive a restart, as rows of a table. Not here: how rows become durable and
 //! encrypted (`clientd`, `crates/store`), and what their values mean (`crate::messenger::rows`).
 
+use crate::identity::ContactId;
 use zeroize::Zeroizing;
 
 /// Which table a row belongs to. The numbers are part of the stored format.
@@ -38,6 +39,20 @@ impl Table {
         Self::Partial,
     ];
 
+    /// The conversation whose wipe must destroy the row of this key. Rows that must outlive it (who
+    /// the contact is, which messages came) belong to none.
+    pub fn vault_of(self, key: &[u8]) -> Option<ContactId> {
+        match self {
+            Self::Outgoing | Self::Sent => key.first_chunk().copied().map(ContactId),
+            Self::Own
+            | Self::Contact
+            | Self::Invite
+            | Self::Inbox
+            | Self::Received
+            | Self::Partial => None,
+        }
+    }
+
     /// The table with this number.
     pub fn from_u8(number: u8) -> Option<Self> {
         Self::ALL.into_iter().find(|t| *t as u8 == number)
@@ -54,4 +69,6 @@ pub struct Record {
     pub key: Vec<u8>,
     /// What it holds; `None` deletes the row.
     pub value: Option<Zeroizing<Vec<u8>>>,
+    /// Whose wipe must destroy the row; `None` for what belongs to no single contact.
+    pub vault: Option<ContactId>,
 }

@@ -94,6 +94,10 @@ pub(super) struct Contact {
     pub(super) name: String,
     pub(super) verified: bool,
     pub(super) by_invite: bool,
+    /// Whether their inboxes are read more often.
+    pub(super) favourite: bool,
+    /// Whether they are told what was delivered and read.
+    pub(super) receipts: bool,
     /// Digest of the card we added last, zeros if none.
     pub(super) card: [u8; 16],
     /// Ascending by [`PairSecret::rank`]: we write to the first's inboxes first.
@@ -118,6 +122,8 @@ impl Contact {
             name,
             verified: false,
             by_invite: false,
+            favourite: false,
+            receipts: true,
             card: [0; 16],
             pairs: Vec::new(),
             hello: None,
@@ -203,6 +209,11 @@ impl Received {
         let full = self.by_time.len() >= RECEIVED_MAX;
         let replay = full && floor.is_some_and(|(oldest, _)| composed < *oldest);
         !replay && !self.by_id.contains_key(id)
+    }
+
+    /// All that are kept, oldest first.
+    pub(super) fn iter(&self) -> impl Iterator<Item = (UnixTime, MessageId)> + '_ {
+        self.by_time.iter().copied()
     }
 
     /// Remembers it; returns what is forgotten for it.

@@ -4,7 +4,7 @@
 use super::contacts::{Contact, Pair, Parcel, ParcelState};
 use super::{Messenger, View};
 use crate::identity::ContactId;
-use crate::order::{DepositHandle, Order};
+use crate::order::{DepositHandle, FlowKind, Order};
 use crate::pair::Periods;
 use std::collections::{BTreeMap, VecDeque};
 use wire::ids::InboxAddress;
@@ -36,6 +36,8 @@ impl Dispatch {
             address: address.clone(),
             cell_id: parcel.cell_id,
             cell: parcel.cell.clone(),
+            flow: FlowKind::Chat,
+            peer: 0,
         });
         parcel.state = ParcelState::UnderWay {
             handle,

@@ -12,7 +12,7 @@
 
 use super::{Earliest, Messenger, UNANSWERED, rows};
 use crate::identity::ContactId;
-use crate::order::{InboxOutcome, Order, OwnInbox};
+use crate::order::{InboxClass, InboxOutcome, Order, OwnInbox};
 use crate::pair::{Periods, expand, reader_choice};
 use crate::records::Table;
 use std::collections::BTreeMap;
@@ -156,6 +156,7 @@ impl Messenger {
                     reader_seed: reader_seed(&self.own_secret, &inbox.gateway, id),
                     token_hash: inbox.token_hash,
                     ttl: ttl.max(Duration::from_secs(1)),
+                    class: InboxClass::Contact,
                 }));
             }
         }
@@ -236,6 +237,14 @@ impl Messenger {
             }
         }
         wanted
+    }
+
+    /// The inboxes that a contact writes to.
+    pub(super) fn inboxes_of(&self, contact: &ContactId) -> Vec<InboxId> {
+        let peer = (true, contact.0);
+        let theirs = self.inboxes.iter();
+        let theirs = theirs.filter(|(_, inbox)| inbox.purpose.peer() == peer);
+        theirs.map(|(id, _)| *id).collect()
     }
 
     /// Closes an inbox now and forgets all about it.

@@ -281,6 +281,7 @@ impl Messenger {
             message_id,
             body,
             composed,
+            file: None,
         });
         Ok(())
     }

@@ -5,8 +5,10 @@ use super::contacts::{Parcel, ParcelState, SENT_MAX, Sent};
 use super::dispatch::{What, hello_candidates};
 use super::path::Path;
 use super::{Earliest, Messenger, UNANSWERED, rows};
+use crate::draft::Draft;
+use crate::error::SendError;
 use crate::event::{
-    ClientMessageId, Event, FailReason, MessageId, MessageState, SendError, SendOutcome,
+    ClientMessageId, Event, FailReason, MessageId, MessageState, SendOutcome,
 };
 use crate::identity::ContactId;
 use crate::inner::{BODY_MAX, Inner};
@@ -24,13 +26,17 @@ impl Messenger {
         &mut self,
         contact: &ContactId,
         id: ClientMessageId,
-        body: &str,
+        draft: Draft,
         now: Instant,
         unix: UnixTime,
     ) -> Result<SendOutcome, SendError> {
         let Some(to) = self.contacts.get_mut(contact) else {
             return Err(SendError::UnknownContact);
         };
+        let body = &draft.body;
+        if draft.file.is_some() {
+            return Err(SendError::BadFile("this version sends no files yet"));
+        }
         if body.len() > BODY_MAX {
             return Err(SendError::TooLong { max: BODY_MAX });
         }
@@ -59,7 +65,7 @@ impl Messenger {
         let inner = Inner::Text {
             id: message_id,
             composed,
-            body: body.to_owned(),
+            body: body.clone(),
         };
         let sealed = suite1::seal(
             &self.config.network,

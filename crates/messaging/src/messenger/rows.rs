@@ -211,6 +211,11 @@ pub(super) fn sent(sent: &Sent) -> Row {
         MessageState::Stored => 1,
         MessageState::Expired => 2,
         MessageState::Failed(FailReason::InviteExpired) => 3,
+        MessageState::Delivered => 4,
+        MessageState::Read => 5,
+        MessageState::Failed(FailReason::Wiped) => 6,
+        MessageState::Failed(FailReason::FileGone) => 7,
+        MessageState::Failed(FailReason::Cancelled) => 8,
     };
     w.u8(state)
         .put(&sent.body)
@@ -226,6 +231,11 @@ pub(super) fn decode_sent(bytes: &[u8]) -> Result<Sent, DecodeError> {
         1 => MessageState::Stored,
         2 => MessageState::Expired,
         3 => MessageState::Failed(FailReason::InviteExpired),
+        4 => MessageState::Delivered,
+        5 => MessageState::Read,
+        6 => MessageState::Failed(FailReason::Wiped),
+        7 => MessageState::Failed(FailReason::FileGone),
+        8 => MessageState::Failed(FailReason::Cancelled),
         _ => return Err(DecodeError::Invalid("state")),
     };
     let body = r.array()?;
