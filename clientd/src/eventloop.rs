@@ -268,10 +268,14 @@ impl EventLoop {
                     tracing::warn!(%epoch, "a gateway goes by another directory than we do");
                 }
             }
-            ClientEvent::GatewayFailing(_) => {
+            ClientEvent::GatewayFailing(gateway) => {
+                self.messenger.handle_gateway(gateway, true, now, unix);
                 tracing::warn!("too many replies of one gateway are missing; see `status`");
             }
-            ClientEvent::GatewayBack(_) => tracing::info!("a gateway that was failing answers"),
+            ClientEvent::GatewayBack(gateway) => {
+                self.messenger.handle_gateway(gateway, false, now, unix);
+                tracing::info!("a gateway that was failing answers");
+            }
         }
     }
 

@@ -141,6 +141,7 @@ fn carry_out(parties: &mut [Party], who: usize, order: Order, unix: UnixTime) {
             address,
             cell_id,
             cell,
+            ..
         } => {
             let reader = parties
                 .iter()
@@ -158,7 +159,7 @@ fn carry_out(parties: &mut [Party], who: usize, order: Order, unix: UnixTime) {
                 messenger.handle_cell(address.inbox, cell_id, &cell, now, unix);
             }
         }
-        Order::Acknowledge { .. } | Order::Cancel { .. } => {}
+        Order::Class { .. } | Order::Acknowledge { .. } | Order::Cancel { .. } => {}
     }
 }
 

@@ -110,11 +110,15 @@ impl From<SendError> for Problem {
             SendError::TooLong { .. } => (413, "text_too_long"),
             SendError::Conflict => (409, "id_conflict"),
             SendError::OutboxFull => (429, "outbox_full"),
+            SendError::BadFile(_) => (400, "bad_file"),
         };
         let problem = Self::new(status, code, error.to_string());
         match error {
             SendError::TooLong { max } => problem.with_max(max),
-            SendError::UnknownContact | SendError::Conflict | SendError::OutboxFull => problem,
+            SendError::UnknownContact
+            | SendError::Conflict
+            | SendError::OutboxFull
+            | SendError::BadFile(_) => problem,
         }
     }
 }

@@ -1,6 +1,6 @@
 //! The Messenger's orders become the Client's, and the Client's events the Messenger's outcomes.
 
-use messaging::{DepositHandle, DepositOutcome, InboxOutcome, Order};
+use messaging::{DepositHandle, DepositOutcome, FlowKind, InboxClass, InboxOutcome, Order};
 use mizzle_core::client::{
     Client, ClientEvent, DepositOrder, FetchClass, Flow, FlowClass, OpenOrder,
 };
@@ -9,12 +9,6 @@ use std::collections::VecDeque;
 use std::time::Duration;
 use wire::keys::IdentitySecret;
 use wire::time::Instant;
-
-/// Of every cell, until the Messenger says which contact and what kind.
-const CHAT: Flow = Flow {
-    class: FlowClass::Chat,
-    peer: 0,
-};
 
 /// Orders for which the Client has no room yet, in their order. Bounded by the Messenger's limits:
 /// so many messages for each contact, so many inboxes.
@@ -66,14 +60,18 @@ fn hand_over(order: Order, client: &mut Client<Sphinx>, now: Instant) {
             address,
             cell_id,
             cell,
-            ..
+            flow,
+            peer,
         } => {
             let order = DepositOrder {
                 handle: handle.0,
                 address,
                 cell_id,
                 cell,
-                flow: CHAT,
+                flow: Flow {
+                    class: flow_class(flow),
+                    peer,
+                },
             };
             client.handle_deposit(order, now)
         }
@@ -84,12 +82,14 @@ fn hand_over(order: Order, client: &mut Client<Sphinx>, now: Instant) {
                 reader: IdentitySecret::from_seed(&own.reader_seed),
                 token_hash: own.token_hash,
                 ttl_secs: u32::try_from(own.ttl.as_secs()).unwrap_or(u32::MAX),
-                class: FetchClass::Contact,
+                class: fetch_class(own.class),
             };
             client.handle_open(order, now)
         }
-        // The Client has no classes yet.
-        Order::Class { .. } => true,
+        Order::Class { inbox, class } => {
+            client.handle_class(inbox, fetch_class(class), now);
+            true
+        }
         Order::Close { inbox, .. } => {
             client.handle_close(inbox, now);
             true
@@ -106,6 +106,22 @@ fn hand_over(order: Order, client: &mut Client<Sphinx>, now: Instant) {
     if !taken {
         // The Messenger orders it again when no outcome comes.
         tracing::warn!("an order was refused: too many inboxes; fewer contacts would help");
+    }
+}
+
+fn flow_class(kind: FlowKind) -> FlowClass {
+    match kind {
+        FlowKind::Control => FlowClass::Control,
+        FlowKind::Chat => FlowClass::Chat,
+        FlowKind::Bulk => FlowClass::Bulk,
+    }
+}
+
+fn fetch_class(class: InboxClass) -> FetchClass {
+    match class {
+        InboxClass::Favourite => FetchClass::Favourite,
+        InboxClass::Contact => FetchClass::Contact,
+        InboxClass::Bulk => FetchClass::Bulk,
     }
 }
 

@@ -53,7 +53,9 @@ proptest! {
         value in prop::collection::vec(any::<u8>(), 0..2200),
     ) {
         let own = first_start();
-        let damage = Record { table: Table::ALL[table], key, value: Some(value.into()) };
+        let table = Table::ALL[table];
+        let vault = table.vault_of(&key);
+        let damage = Record { table, key, value: Some(value.into()), vault };
         let config = MessengerConfig::new(world::NETWORK);
         let keys = KeyRng::from_seed([1; 32]);
         let _ = Messenger::restore(config, keys, own.into_iter().chain([damage]));

@@ -7,9 +7,7 @@ use super::path::Path;
 use super::{Earliest, Messenger, UNANSWERED, rows};
 use crate::draft::Draft;
 use crate::error::SendError;
-use crate::event::{
-    ClientMessageId, Event, FailReason, MessageId, MessageState, SendOutcome,
-};
+use crate::event::{ClientMessageId, Event, FailReason, MessageId, MessageState, SendOutcome};
 use crate::identity::ContactId;
 use crate::inner::{BODY_MAX, Inner};
 use crate::order::{DepositHandle, DepositOutcome};

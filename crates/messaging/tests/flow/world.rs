@@ -3,7 +3,7 @@
 
 use directory::{Directory, EpochSchedule, Family, NodeDescriptor, Parameters, Preamble, Role};
 use messaging::{
-    Card, ClientMessageId, ContactId, DepositOutcome, Event, IgnoreReason, InboxOutcome,
+    Card, ClientMessageId, ContactId, DepositOutcome, Draft, Event, IgnoreReason, InboxOutcome,
     MessageState, Messenger, MessengerConfig, Order, OwnInbox, Record, SendError, SendOutcome,
     Table,
 };
@@ -221,7 +221,7 @@ impl World {
     ) -> Result<SendOutcome, SendError> {
         let (now, unix) = (self.instant(), self.unix());
         let machine = self.machine(who);
-        let outcome = machine.handle_send(to, message(id), body, now, unix);
+        let outcome = machine.handle_send(to, message(id), Draft::text(body), now, unix);
         self.settle(who);
         outcome
     }
@@ -246,7 +246,9 @@ impl World {
         let machine = client.messenger.as_mut().unwrap();
         while let Some(event) = machine.poll_event() {
             match event {
-                Event::Write(Record { table, key, value }) => match value {
+                Event::Write(Record {
+                    table, key, value, ..
+                }) => match value {
                     Some(value) => {
                         client.store.insert((table, key), value);
                     }
@@ -289,6 +291,7 @@ impl World {
             table: *table,
             key: key.clone(),
             value: Some(value.clone()),
+            vault: table.vault_of(key),
         });
         let restored = Messenger::restore(self.config.clone(), keys, records);
         client.messenger = Some(restored.unwrap_or_else(|e| panic!("restore: {e}")));
@@ -353,6 +356,8 @@ impl World {
                 address,
                 cell_id,
                 cell,
+                flow,
+                peer,
             } => {
                 assert!(address.gateway != entry, "deposit at the own entry");
                 self.clients[who].deposits += 1;
@@ -373,10 +378,13 @@ impl World {
                         address,
                         cell_id,
                         cell,
+                        flow,
+                        peer,
                     }),
                 }
             }
             Order::Open(own) => self.open(who, own, lost),
+            Order::Class { inbox, .. } => assert!(self.clients[who].reading.contains_key(&inbox)),
             Order::Close { gateway, inbox } => {
                 self.clients[who].reading.remove(&inbox);
                 self.gateways.remove(&(gateway, inbox));
