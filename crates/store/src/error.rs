@@ -40,9 +40,15 @@ pub enum StoreError {
         /// The newest that this program knows.
         known: u16,
     },
-    /// There is no room for another cell; nothing was changed.
-    #[error("the store is full; raise the limit of cells or wait until some expire")]
+    /// As much is kept as may be; nothing was changed.
+    #[error("the store is full; raise its limit, or wait until something is removed")]
     Full,
+    /// The disk has no room for it; nothing was changed.
+    #[error("the disk is full; make room on it, the store goes on by itself then")]
+    NoSpace,
+    /// Nothing is kept under this name or number; nothing was changed.
+    #[error("there is no such thing in the store")]
+    Missing,
     /// The cell's inbox is not open here; nothing was changed.
     #[error("there is no such inbox")]
     NoInbox,
@@ -58,7 +64,7 @@ impl StoreError {
     /// Whether the order was refused with nothing changed, and the store goes on.
     pub fn is_refusal(&self) -> bool {
         match self {
-            Self::Full | Self::NoInbox | Self::TooLong => true,
+            Self::Full | Self::NoSpace | Self::Missing | Self::NoInbox | Self::TooLong => true,
             Self::Io { .. }
             | Self::Locked
             | Self::Damaged { .. }
@@ -71,6 +77,12 @@ impl StoreError {
     pub(crate) fn damaged(what: impl Into<String>) -> Self {
         Self::Damaged { what: what.into() }
     }
+}
+
+/// Whether the system refused for want of room: on the disk, in a quota, or in the largest file.
+pub(crate) fn is_no_space(error: &io::Error) -> bool {
+    use io::ErrorKind::{FileTooLarge, QuotaExceeded, StorageFull};
+    [StorageFull, QuotaExceeded, FileTooLarge].contains(&error.kind())
 }
 
 /// Turns an I/O error into a [`StoreError`] that says what was tried.

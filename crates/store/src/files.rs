@@ -49,6 +49,11 @@ impl LockedFolder {
         }
     }
 
+    /// The folder.
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
     /// Where a file of this store lies.
     pub(crate) fn join(&self, name: &str) -> PathBuf {
         self.path.join(name)

@@ -3,7 +3,7 @@
 //! [`InboxStore`] keeps what a gateway holds for its inboxes, so that a delivered or expired cell
 //! cannot be opened with all that is left on the disk; [`InboxThread`] runs it on a thread of its
 //! own with group commit. [`ClientStore`] is the client's encrypted table of everything it must not
-//! forget.
+//! forget, [`BlobStore`] its files.
 //!
 //! What is not here: *what* is kept and for how long (`mizzle_core::gateway`, `clientd`), and files
 //! that hold keys (`crates/runtime`). The formats are in `docs/spec/store.md`; how durability is
@@ -13,6 +13,7 @@
 //! Files and threads are used here; no clock but the group commit's, no randomness that was not
 //! handed in.
 
+mod blob;
 mod client;
 mod database;
 mod derive;
@@ -20,8 +21,10 @@ mod error;
 mod files;
 mod inbox;
 mod ledger;
+mod space;
 mod thread;
 
+pub use blob::{Blob, BlobId, BlobKey, BlobStore, BlobWriter, RECORD_MAX};
 pub use client::{ClientStore, KEY_MAX, Record, VALUE_MAX, Write};
 pub use error::StoreError;
 pub use inbox::{EXPIRE_BATCH, Expired, InboxStore, StoreConfig, Swept};

@@ -3,6 +3,7 @@
 // Clippy's exception for tests does not reach the helpers between them.
 #![allow(clippy::unwrap_used)]
 
+mod blob;
 mod client;
 mod common;
 mod crash;
@@ -10,4 +11,5 @@ mod damage;
 mod disk_full;
 mod model;
 mod power;
+mod small_disk;
 mod thread;
