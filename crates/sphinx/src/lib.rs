@@ -8,8 +8,14 @@
 //! Unwrapping holds no state: it gives a value or a [`DiscardReason`]. Remembering replay tags is
 //! the caller's (`mizzle_core::hop`). Specified in `docs/spec/packet.md`.
 
+mod builder;
 mod discard;
+mod foreign;
 mod format;
+mod hmac;
+mod keys;
+mod layout;
+mod lioness;
 mod sphinx;
 
 pub use discard::{DiscardReason, Discards};

@@ -1,7 +1,8 @@
 //! Tests of the Sphinx format through its public face, in one binary.
 //!
 //! `reference` reads packets by the text of `docs/spec/packet.md` and by other primitives than
-//! `src/sphinx.rs`; `vectors` holds both to the same frozen bytes.
+//! `src/`, and `making` builds them so; `vectors` holds both to the same frozen bytes. `oracle` holds us
+//! to `sphinx-packet`.
 
 // Helpers of tests may unwrap like tests.
 #![allow(clippy::unwrap_used, clippy::unwrap_in_result)]
@@ -11,6 +12,8 @@
 mod alpha;
 mod forged;
 mod hostile;
+mod making;
+mod oracle;
 mod reference;
 mod round_trip;
 mod support;

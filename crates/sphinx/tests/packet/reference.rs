@@ -1,5 +1,6 @@
 //! `docs/spec/packet.md` §2 once more: the receiving side, and one-hop packets with any routing
-//! information, valid MAC included. Shares no code with `src/sphinx.rs` but X25519 itself.
+//! information, valid MAC included. Shares no code with `src/`, X25519 included. Making packets is in
+//! `making.rs`.
 //!
 //! Reference only: neither constant-time nor fast nor wiped.
 
@@ -27,10 +28,10 @@ const HOP_LEN: usize = 60;
 
 /// Everything that one hop derives from its shared secret.
 pub(crate) struct Keys {
-    stream: [u8; 16],
+    pub(crate) stream: [u8; 16],
     mac: [u8; 16],
-    seed: [u8; 16],
-    blinding: [u8; 32],
+    pub(crate) seed: [u8; 16],
+    pub(crate) blinding: [u8; 32],
     pub(crate) tag: [u8; 32],
 }
 
@@ -64,7 +65,7 @@ impl Keys {
         }
     }
 
-    fn mac(&self, routing: &[u8]) -> [u8; 16] {
+    pub(crate) fn mac(&self, routing: &[u8]) -> [u8; 16] {
         let mut mac = Hmac::<Sha256>::new_from_slice(&self.mac).unwrap();
         mac.update(routing);
         mac.finalize().into_bytes()[..16].try_into().unwrap()
@@ -132,7 +133,7 @@ pub(crate) fn forge(
 }
 
 /// AES-128 in counter mode from a zero block; the counter is the block's last 8 bytes.
-fn apply_keystream(key: &[u8; 16], data: &mut [u8]) {
+pub(crate) fn apply_keystream(key: &[u8; 16], data: &mut [u8]) {
     let cipher = Aes128::new(key.into());
     for (i, chunk) in data.chunks_mut(16).enumerate() {
         let mut block = [0; 16];

@@ -1,17 +1,20 @@
 //! The frozen bytes in `tests/vectors/`. `docs/spec/packet.md` §6. `generate` made them.
 //!
-//! Both [`Sphinx`] and the reference must say of every packet what the file says, to the byte.
-//! Only receiving is frozen: sphinx-packet draws padding from the process-wide generator, so
-//! no packet can be built twice.
+//! Both [`Sphinx`] and the reference must say of every packet what the file says, and make every
+//! packet that it makes, to the byte.
 
+use crate::making;
 use crate::reference::{self, Read};
-use sphinx::{DiscardReason, PacketFormat, Sphinx, SphinxRecovery, SphinxSecret, Unwrapped};
+use sphinx::{DiscardReason, Hop, PacketFormat, Sphinx, SphinxRecovery, SphinxSecret, Unwrapped};
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::path::PathBuf;
+use std::time::Duration;
 use wire::frame::PacketBytes;
 use wire::geometry::SPHINX_HEADER_LEN;
-use wire::ids::NextHop;
+use wire::ids::{NextHop, SurbId};
+use wire::keys::SphinxPublic;
+use wire::rng::{KeyRng, Rng};
 
 mod generate;
 
@@ -19,7 +22,7 @@ mod generate;
 type Fields = BTreeMap<&'static str, String>;
 
 /// Every name that may stand in a block.
-const NAMES: [&str; 12] = [
+const NAMES: [&str; 15] = [
     "delay",
     "first",
     "identifier",
@@ -28,13 +31,18 @@ const NAMES: [&str; 12] = [
     "packet",
     "payload",
     "plaintext",
+    "random",
     "recovery",
+    "route",
     "secret",
+    "seed",
     "surb",
     "tag",
 ];
 
-const FILES: [(&str, usize); 5] = [
+const FILES: [(&str, usize); 7] = [
+    ("build-request", 7),
+    ("build-reply", 7),
     ("request-1", 1),
     ("request-5", 5),
     ("reply-5", 7),
@@ -73,6 +81,8 @@ fn check(call: fn(&str, &mut Fields) -> Option<PacketBytes>) {
                 "unwrap" => &["secret", "packet"],
                 "use_surb" => &["surb", "plaintext"],
                 "open_reply" => &["recovery", "payload"],
+                "build" => &["seed", "random", "route", "plaintext"],
+                "build_surb" => &["seed", "random", "route", "identifier"],
                 other => panic!("{name} {i}: {other}"),
             };
             let mut fields = block.fields.clone();
@@ -119,8 +129,74 @@ fn sphinx_call(call: &str, fields: &mut Fields) -> Option<PacketBytes> {
                 Err(reason) => discarded(fields, reason),
             }
         }
+        "build" => {
+            let plaintext = boxed(&fields["plaintext"]);
+            match Sphinx::build(&hops(fields), &plaintext, &mut source(fields)) {
+                Ok(packet) => built(fields, &[("packet", &packet[..])]),
+                Err(_) => refused(fields),
+            }
+        }
+        "build_surb" => {
+            let id = SurbId(array(&fields["identifier"]));
+            match Sphinx::build_surb(&hops(fields), id, &mut source(fields)) {
+                Ok((surb, recovery)) => {
+                    let recovery = recovery.expose_bytes();
+                    built(fields, &[("surb", &surb[..]), ("recovery", &recovery)])
+                }
+                Err(_) => refused(fields),
+            }
+        }
         other => panic!("{other}"),
     }
+}
+
+fn built(fields: &mut Fields, made: &[(&'static str, &[u8])]) -> Option<PacketBytes> {
+    fields.insert("outcome", "built".into());
+    for (name, bytes) in made {
+        fields.insert(name, hex(bytes));
+    }
+    None
+}
+
+fn refused(fields: &mut Fields) -> Option<PacketBytes> {
+    fields.insert("outcome", "refused".into());
+    None
+}
+
+/// The source of a call's randomness, which must begin with the bytes that the block names.
+fn source(fields: &Fields) -> KeyRng {
+    let seed = array(&fields["seed"]);
+    let random = bytes(&fields["random"]);
+    let mut drawn = vec![0; random.len()];
+    let (x, padding) = drawn.split_at_mut(32);
+    let mut rng = KeyRng::from_seed(seed);
+    rng.fill_bytes(x);
+    rng.fill_bytes(padding);
+    assert_eq!(drawn, random);
+    KeyRng::from_seed(seed)
+}
+
+/// Each hop is address (32) ‖ key (32) ‖ delay (8).
+fn hops(fields: &Fields) -> Vec<Hop> {
+    made_hops(fields)
+        .into_iter()
+        .map(|hop| Hop {
+            address: NextHop::from_bytes(hop.address).unwrap(),
+            key: SphinxPublic(hop.key),
+            delay: Duration::from_nanos(hop.delay),
+        })
+        .collect()
+}
+
+fn made_hops(fields: &Fields) -> Vec<making::Hop> {
+    bytes(&fields["route"])
+        .chunks(72)
+        .map(|hop| making::Hop {
+            address: hop[..32].try_into().unwrap(),
+            key: hop[32..64].try_into().unwrap(),
+            delay: u64::from_be_bytes(hop[64..].try_into().unwrap()),
+        })
+        .collect()
 }
 
 fn describe(unwrapped: Unwrapped, fields: &mut Fields) -> Option<PacketBytes> {
@@ -196,6 +272,24 @@ fn reference_call(call: &str, fields: &mut Fields) -> Option<PacketBytes> {
             fields.insert("outcome", "opened".into());
             fields.insert("plaintext", hex(plaintext));
             None
+        }
+        "build" | "build_surb" => {
+            let (route, random) = (made_hops(fields), bytes(&fields["random"]));
+            let low_order = |key| crate::alpha::low_order().any(|low| low == key);
+            if route.iter().any(|hop| low_order(hop.key)) {
+                return refused(fields);
+            }
+            if call == "build" {
+                let plaintext = bytes(&fields["plaintext"]);
+                let packet = making::request(&route, &plaintext, &random);
+                return built(fields, &[("packet", &packet)]);
+            }
+            let identifier = array(&fields["identifier"]);
+            if identifier == [0; 16] {
+                return refused(fields);
+            }
+            let (surb, recovery) = making::reply_block(&route, identifier, &random);
+            built(fields, &[("surb", &surb), ("recovery", &recovery)])
         }
         other => panic!("{other}"),
     }

@@ -10,6 +10,8 @@ use std::fmt::Write as _;
 use std::time::Duration;
 use wire::frame::PacketBytes;
 use wire::geometry::{SPHINX_HEADER_LEN, SPHINX_PAYLOAD_LEN};
+use wire::keys::SphinxPublic;
+use wire::rng::Rng;
 
 #[test]
 #[ignore = "writes those of tests/vectors that are missing"]
@@ -20,6 +22,8 @@ fn generate() {
         ("reply-5", reply()),
         ("alpha", alpha()),
         ("failures", failures()),
+        ("build-request", build("build")),
+        ("build-reply", build("build_surb")),
     ] {
         if !path(name).exists() {
             let text = format!("# Specified in docs/spec/packet.md §6.\n\n{text}");
@@ -166,4 +170,41 @@ fn failures() -> String {
         ("payload", hex(&rng(124).bytes::<SPHINX_PAYLOAD_LEN>())),
     ];
     text + &block("A payload of noise.", "open_reply", &inputs).0
+}
+
+/// Routes of one to five hops, one with a key that has a part of low order, one with a key that is
+/// of low order itself.
+fn build(call: &str) -> String {
+    let of_len = |len: u8| (format!("{len} hops."), extreme_route(len));
+    let mut mixed = extreme_route(5);
+    mixed[2].key = SphinxPublic(array(crate::alpha::BASE_PLUS_LOW_ORDER[3]));
+    let mut low = extreme_route(5);
+    low[4].key = SphinxPublic(crate::alpha::low_order().nth(6).unwrap());
+    let mut routes: Vec<_> = (1..=5).map(of_len).collect();
+    routes.push((
+        "The third key is the base point plus a point of order 8.".into(),
+        mixed,
+    ));
+    routes.push(("The last key is of order 8.".into(), low));
+    let blocks = routes.iter().zip(130u8..).map(|((comment, route), seed)| {
+        let mut source = rng(seed);
+        let mut random = source.bytes::<32>().to_vec();
+        random.resize(32 + ROUTING_LEN - 60 * (route.len() - 1) - 52, 0);
+        source.fill_bytes(&mut random[32..]);
+        let hops = route.iter().map(|hop| {
+            let delay = (hop.delay.as_nanos() as u64).to_be_bytes();
+            [&hop.address.to_bytes()[..], &hop.key.0, &delay].concat()
+        });
+        let inputs = [
+            ("seed", hex(&[seed; 32])),
+            ("random", hex(&random)),
+            ("route", hex(&hops.collect::<Vec<_>>().concat())),
+            match call {
+                "build" => ("plaintext", hex(&plaintext(seed)[..])),
+                _ => ("identifier", hex(&[seed; 16])),
+            },
+        ];
+        block(comment, call, &inputs).0
+    });
+    blocks.collect()
 }

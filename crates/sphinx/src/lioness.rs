@@ -1,0 +1,101 @@
+//! The payload's cipher: Lioness over BLAKE2b and ChaCha20. `docs/spec/packet.md` §2.4.
+
+use crate::foreign::chacha20_xor;
+use crate::hmac::{HmacKey, extract};
+use crate::keys::xor;
+use crate::layout::SEED_LEN;
+use blake2b_simd::Params;
+use std::hint::black_box;
+use std::sync::LazyLock;
+use wire::geometry::SPHINX_PAYLOAD_LEN;
+use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
+
+pub(crate) const INFO: &[u8; 44] = b"sphinx-payload-key-V01-CS01-HKDF:SHA256-INFO";
+/// Bytes of the four keys together.
+pub(crate) const KEYS_LEN: usize = 192;
+/// L, which is hashed into and keys the stream; the rest is R.
+pub(crate) const LEFT_LEN: usize = 32;
+
+pub(crate) static SALT: LazyLock<HmacKey> =
+    LazyLock::new(|| HmacKey::new(b"sphinx-payload-key-V01-CS01-HKDF:SHA256-SALT"));
+
+/// A payload as it is encrypted and decrypted, in its place.
+pub(crate) type Payload = [u8; SPHINX_PAYLOAD_LEN];
+
+/// k1 (32) ‖ k2 (64) ‖ k3 (32) ‖ k4 (64).
+#[derive(Clone, Zeroize, ZeroizeOnDrop)]
+pub(crate) struct PayloadKeys(pub(crate) [u8; KEYS_LEN]);
+
+impl PayloadKeys {
+    pub(crate) fn of(seed: &[u8; SEED_LEN]) -> Self {
+        let mut keys = Self([0; KEYS_LEN]);
+        extract(&SALT, seed).expand(INFO, &mut keys.0);
+        keys
+    }
+
+    fn part<const N: usize>(&self, at: usize) -> &[u8; N] {
+        self.0[at..]
+            .first_chunk()
+            .expect("every part lies within the keys")
+    }
+
+    pub(crate) fn k1(&self) -> &[u8; 32] {
+        self.part(0)
+    }
+
+    pub(crate) fn k2(&self) -> &[u8; 64] {
+        self.part(32)
+    }
+
+    pub(crate) fn k3(&self) -> &[u8; 32] {
+        self.part(96)
+    }
+
+    pub(crate) fn k4(&self) -> &[u8; 64] {
+        self.part(128)
+    }
+
+    /// Adds one layer.
+    pub(crate) fn encrypt(&self, payload: &mut Payload) {
+        stream(self.k1(), payload);
+        hash(self.k2(), payload);
+        stream(self.k3(), payload);
+        hash(self.k4(), payload);
+    }
+
+    /// Takes one layer away.
+    pub(crate) fn decrypt(&self, payload: &mut Payload) {
+        hash(self.k4(), payload);
+        stream(self.k3(), payload);
+        hash(self.k2(), payload);
+        stream(self.k1(), payload);
+    }
+}
+
+/// R ^= S(L ^ k)
+pub(crate) fn stream(key: &[u8; 32], payload: &mut Payload) {
+    let (left, right) = payload.split_at_mut(LEFT_LEN);
+    let mut round_key = Zeroizing::new(*key);
+    xor(&mut *round_key, left);
+    chacha20_xor(&round_key, right);
+}
+
+/// L ^= H(k, R)
+pub(crate) fn hash(key: &[u8; 64], payload: &mut Payload) {
+    let (left, right) = payload.split_at_mut(LEFT_LEN);
+    let mut params = keyed(key);
+    xor(left, params.hash(right).as_bytes());
+    wipe(&mut params);
+}
+
+fn keyed(key: &[u8; 64]) -> Params {
+    let mut params = Params::new();
+    params.hash_length(LEFT_LEN).key(key);
+    params
+}
+
+/// The library has no way to wipe a key but to put another in its place.
+fn wipe(params: &mut Params) {
+    params.key(&[0; 64]);
+    black_box(params);
+}
