@@ -7,7 +7,7 @@ use crate::foreign::{Secret32, x25519, x25519_base};
 use crate::format::{BuildError, Hop};
 use crate::keys::{HopKeys, xor};
 use crate::layout::*;
-use crate::lioness::{Payload, PayloadKeys};
+use crate::lioness::PayloadKeys;
 use curve25519_dalek::scalar::{Scalar, clamp_integer};
 use std::sync::LazyLock;
 use subtle::{Choice, ConditionallySelectable};
@@ -28,15 +28,23 @@ pub(crate) fn request(
     rng: &mut KeyRng,
 ) -> Result<PacketBytes, BuildError> {
     let (header, seeds) = header(route, &REQUEST_ID, rng)?;
+    Ok(sealed(&header, plaintext, &seeds))
+}
+
+/// A packet with this header, its payload encrypted for each seed, the last first.
+pub(crate) fn sealed(
+    header: &[u8; SPHINX_HEADER_LEN],
+    plaintext: &Plaintext,
+    seeds: &[[u8; SEED_LEN]],
+) -> PacketBytes {
     let mut packet: PacketBytes = Box::new([0; PACKET_LEN]);
-    let (front, payload) = packet.split_at_mut(SPHINX_HEADER_LEN);
-    front.copy_from_slice(&header);
-    let payload: &mut Payload = payload.try_into().expect("all behind the header");
+    let (front, payload) = parts_mut(&mut packet);
+    *front = *header;
     write_plaintext(plaintext, payload);
     for seed in seeds.iter().rev() {
         PayloadKeys::of(seed).encrypt(payload);
     }
-    Ok(packet)
+    packet
 }
 
 /// A reply block over `route`, and the seeds that open what comes back.

@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 use wire::geometry::{
-    MAX_HOPS, PLAINTEXT_LEN, SPHINX_HEADER_LEN, SPHINX_PAYLOAD_LEN, SPHINX_PAYLOAD_OVERHEAD,
+    MAX_HOPS, PACKET_LEN, PLAINTEXT_LEN, SPHINX_HEADER_LEN, SPHINX_PAYLOAD_LEN,
+    SPHINX_PAYLOAD_OVERHEAD,
 };
 use wire::ids::SurbId;
 use wire::keys::SphinxPublic;
@@ -43,6 +44,19 @@ const _: () = {
     assert!(ROUTING_AT + ROUTING_LEN == SPHINX_HEADER_LEN);
     assert!(NEXT_MAC_AT + MAC_LEN == HOP_LEN);
 };
+
+/// Header and payload.
+pub(crate) fn parts_mut(
+    packet: &mut [u8; PACKET_LEN],
+) -> (&mut [u8; SPHINX_HEADER_LEN], &mut [u8; SPHINX_PAYLOAD_LEN]) {
+    let (header, payload) = packet
+        .split_first_chunk_mut()
+        .expect("a packet begins with its header");
+    (
+        header,
+        payload.try_into().expect("and the payload is the rest"),
+    )
+}
 
 /// `zeros (16) ‖ plaintext (2465) ‖ 01`, into a payload's place.
 pub(crate) fn write_plaintext(plaintext: &Plaintext, payload: &mut [u8; SPHINX_PAYLOAD_LEN]) {

@@ -12,8 +12,8 @@ use crate::DiscardReason;
 use crate::builder::{self, Seeds};
 use crate::foreign::x25519_base;
 use crate::format::{BuildError, Hop, PacketFormat, PayloadBytes, ReplayTag, Unwrapped};
-use crate::layout::{REQUEST_ID, read_plaintext, write_plaintext};
-use crate::lioness::{Payload, PayloadKeys};
+use crate::layout::{REQUEST_ID, read_plaintext};
+use crate::lioness::PayloadKeys;
 use sphinx_packet::header::SphinxHeader;
 use sphinx_packet::version::SINGLE_SEED_SURB_VERSION;
 use sphinx_packet::{ErrorKind, ProcessedPacketData, SphinxPacket};
@@ -127,17 +127,14 @@ impl PacketFormat for Sphinx {
         surb: &SurbBytes,
         plaintext: &Plaintext,
     ) -> Result<(NextHop, PacketBytes), DiscardReason> {
-        let (header, rest) = surb.split_at(SPHINX_HEADER_LEN);
-        let (first, seed) = rest.split_first_chunk().ok_or(DiscardReason::BadSurb)?;
-        let first = NextHop::from_bytes(*first).map_err(|_| DiscardReason::BadSurb)?;
-        let seed = seed.try_into().map_err(|_| DiscardReason::BadSurb)?;
-        let mut packet: PacketBytes = Box::new([0; PACKET_LEN]);
-        let (front, payload) = packet.split_at_mut(SPHINX_HEADER_LEN);
-        front.copy_from_slice(header);
-        let payload: &mut Payload = payload.try_into().expect("all behind the header");
-        write_plaintext(plaintext, payload);
-        PayloadKeys::of(seed).encrypt(payload);
-        Ok((first, packet))
+        let bad = DiscardReason::BadSurb;
+        let (header, rest) = surb.split_first_chunk().ok_or(bad)?;
+        let (first, rest) = rest.split_first_chunk().ok_or(bad)?;
+        let first = NextHop::from_bytes(*first).map_err(|_| bad)?;
+        let (seed, []) = rest.as_chunks() else {
+            return Err(bad);
+        };
+        Ok((first, builder::sealed(header, plaintext, seed)))
     }
 
     fn open_reply(
