@@ -21,11 +21,13 @@ pub mod error;
 pub mod event;
 pub mod identity;
 pub mod inner;
+pub mod keyed;
 pub mod messenger;
 pub mod order;
 pub mod pair;
 pub mod records;
 pub mod suite1;
+pub mod transfer;
 
 pub use card::{Card, CardDecodeError};
 pub use draft::{
