@@ -43,6 +43,4 @@ pub use order::{
     DepositHandle, DepositOutcome, FlowKind, InboxClass, InboxOutcome, Order, OwnInbox,
 };
 pub use records::{Record, Table};
-
-/// Bytes of a file in one record; only a file's last record is shorter.
-pub const FILE_RECORD_LEN: usize = 1920;
+pub use transfer::FILE_RECORD_LEN;

@@ -157,7 +157,7 @@ impl World {
         if self.chance(crash) {
             self.restart_receiver();
         }
-        if steps % 150 == 0 && self.dead.len() < usize::from(self.trouble.deaths) {
+        if steps.is_multiple_of(150) && self.dead.len() < usize::from(self.trouble.deaths) {
             let used: Vec<NodeId> = self.tokens.values().copied().collect();
             let gateway = used[self.below(used.len())];
             let gone = |inbox: &InboxId| self.tokens.get(inbox) == Some(&gateway);
@@ -173,7 +173,7 @@ impl World {
             }
             self.tell_usable();
         }
-        if steps % 200 == 0 && self.trouble.forgets > 0 {
+        if steps.is_multiple_of(200) && self.trouble.forgets > 0 {
             self.trouble.forgets -= 1;
             let ids: Vec<InboxId> = self.inboxes.keys().copied().collect();
             let inbox = ids[self.below(ids.len())];
