@@ -36,7 +36,7 @@ use sphinx::Sphinx;
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
-use store::{StoreError, Write};
+use store::{StoreError, VaultId, Write};
 use tokio::sync::{mpsc, oneshot, watch};
 use wire::ids::DirectoryHash;
 use wire::time::Instant;
@@ -331,6 +331,7 @@ impl EventLoop {
                     table: record.table as u8,
                     key: record.key,
                     value: record.value,
+                    vault: record.vault.map(|contact| VaultId(contact.0)),
                 });
                 None
             }

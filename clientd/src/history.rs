@@ -78,6 +78,7 @@ impl History {
             table: TABLE_SPAN,
             key: SPAN_KEY.to_vec(),
             value: Some(Zeroizing::new(span)),
+            vault: None,
         });
     }
 
@@ -92,6 +93,7 @@ fn row(number: u64, json: Option<Vec<u8>>) -> Write {
         table: TABLE_EVENTS,
         key: number.to_be_bytes().to_vec(),
         value: json.map(Zeroizing::new),
+        vault: None,
     }
 }
 
@@ -149,7 +151,7 @@ mod tests {
 
     fn open(folder: &std::path::Path) -> ClientStore {
         let key = SealKey::from_bytes([1; 32]);
-        ClientStore::open(folder, key, KeyRng::from_seed([2; 32])).unwrap()
+        ClientStore::open(folder, key, KeyRng::from_seed([2; 32]), |_, _| None).unwrap()
     }
 
     #[tokio::test]

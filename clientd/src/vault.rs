@@ -6,7 +6,7 @@ use runtime::data_dir::DataDir;
 use runtime::entropy::Entropy;
 use runtime::keyfile;
 use runtime::node::NodeError;
-use store::{ClientStore, Write};
+use store::{ClientStore, VaultId, Write};
 use wire::aead::SealKey;
 use zeroize::Zeroizing;
 
@@ -28,7 +28,7 @@ pub(crate) fn open_store(dir: &DataDir) -> Result<ClientStore, NodeError> {
         }
     };
     let key = SealKey::from_bytes(*seed);
-    ClientStore::open(&dir.file(STORE_FOLDER), key, entropy.key_rng()?)
+    ClientStore::open(&dir.file(STORE_FOLDER), key, entropy.key_rng()?, vault_of)
         .map_err(|error| NodeError::Ended(format!("{}: {error}", dir.path().display())))
 }
 
@@ -64,6 +64,7 @@ pub(crate) fn open_messenger(
                 table: record.table as u8,
                 key: record.key,
                 value: record.value,
+                vault: record.vault.map(|contact| VaultId(contact.0)),
             });
         }
     }
@@ -86,9 +87,16 @@ pub(crate) fn provision(
     }
     let write = |((table, key), value): ((Table, Vec<u8>), Zeroizing<Vec<u8>>)| Write {
         table: table as u8,
+        vault: vault_of(table as u8, &key),
         key,
         value: Some(value),
     };
     let writes: Vec<Write> = rows.into_iter().map(write).collect();
     store.commit(&writes).map_err(failed)
+}
+
+/// Rows of a store that was made before there were vaults.
+fn vault_of(table: u8, key: &[u8]) -> Option<VaultId> {
+    let contact = Table::from_u8(table)?.vault_of(key)?;
+    Some(VaultId(contact.0))
 }

@@ -88,7 +88,13 @@ fn pieces(folder: &Path) -> HashSet<[u8; PIECE]> {
             .try_into()
             .unwrap();
         let rng = KeyRng::from_seed([0; 32]);
-        let store = ClientStore::open(&data.join("store"), SealKey::from_bytes(key), rng).unwrap();
+        let store = ClientStore::open(
+            &data.join("store"),
+            SealKey::from_bytes(key),
+            rng,
+            |_, _| None,
+        )
+        .unwrap();
         for table in Table::ALL {
             for (key, value) in store.scan(table as u8).unwrap() {
                 let row = [&key[..], &value[..]].concat();

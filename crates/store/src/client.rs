@@ -1,27 +1,39 @@
 //! The client's table of everything it must not forget: sealed records in sled, changed in atomic,
-//! durable batches. `docs/spec/store.md` §3.
+//! durable batches. `docs/spec/store.md` §2.
 //!
 //! What the records mean is `clientd`'s affair. On the disk a record's key is an HMAC and the clear
 //! key stands inside the sealed value, so that a stolen disk shows how many records there are and
 //! how long, and nothing else.
 //!
 //! A deleted or replaced record is out of reach at once, but sled keeps its sealed bytes until it
-//! reuses the space; whoever has disk *and* key may still find them.
+//! reuses the space. What must really go when a person says so lies in a *vault*: a set of records
+//! with a key of its own in a small file that is overwritten in place (`client/vaults.rs`). A wiped
+//! vault's records open with nothing that is left on the disk, the store's key included.
+//!
+//! Reading order: this file · `client/rows.rs` (how a record is sealed) · `client/vaults.rs` ·
+//! `client/rebuild.rs` (upgrade, and what a damaged store still gives) · `client/header.rs`.
+
+mod header;
+mod rebuild;
+mod rows;
+mod vaults;
+
+pub use rebuild::Salvaged;
 
 use crate::database::{Batch, Database};
-use crate::derive::{derive, mac};
+use crate::derive::derive;
 use crate::error::StoreError;
 use crate::files::LockedFolder;
-use crate::ledger::{Entry, HEAD_LEN, Ledger};
+use crate::ledger::{Entry, Ledger};
+use header::LOG_FOLDER;
+use rows::{RowKeys, Unsealed};
 use std::fs::File;
 use std::path::Path;
-use wire::aead::{SEAL_OVERHEAD, SealKey};
-use wire::codec::{Reader, Writer};
+use vaults::Vaults;
+use wire::aead::SealKey;
 use wire::rng::KeyRng;
 use zeroize::Zeroizing;
 
-/// The format that this program writes.
-const VERSION: u16 = 1;
 /// Longest key in bytes.
 pub const KEY_MAX: usize = 1024;
 /// Longest value in bytes; longer ones would leave sled's log for files of their own.
@@ -30,10 +42,10 @@ pub const VALUE_MAX: usize = 96 * 1024;
 const TREE_RECORDS: usize = 0;
 const TREES: [&str; 1] = ["records"];
 const COMMITS: &[u8] = b"commits";
-const HEADER_FILE: &str = "store";
-const LOG_FOLDER: &str = "sled";
-const MAGIC: &[u8; 8] = b"MZCLIENT";
-const CLEAR_LEN: usize = 10;
+
+/// Names a vault: what is wiped together, as a conversation.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct VaultId(pub [u8; 16]);
 
 /// One change: the record under (table, key) becomes `value`, or is deleted.
 pub struct Write {
@@ -43,10 +55,15 @@ pub struct Write {
     pub key: Vec<u8>,
     /// What it becomes; `None` deletes it.
     pub value: Option<Zeroizing<Vec<u8>>>,
+    /// Whose wipe destroys it; made when it is first named. `None`: only a wipe of everything.
+    pub vault: Option<VaultId>,
 }
 
 /// A record's key and value.
 pub type Record = (Vec<u8>, Zeroizing<Vec<u8>>);
+
+/// Says which vault a record of format 1 belongs in.
+pub type VaultOf = fn(table: u8, key: &[u8]) -> Option<VaultId>;
 
 /// A client's durable records.
 ///
@@ -56,49 +73,77 @@ pub struct ClientStore {
     db: Database,
     header: File,
     ledger: Ledger,
-    name_key: SealKey,
-    value_key: SealKey,
+    keys: RowKeys,
+    vaults: Vaults,
     rng: KeyRng,
     stopped: bool,
-    _folder: LockedFolder,
+    folder: LockedFolder,
 }
 
 impl ClientStore {
-    /// Opens the store in `folder`, or makes it.
-    pub fn open(folder: &Path, key: SealKey, mut rng: KeyRng) -> Result<Self, StoreError> {
-        let folder = LockedFolder::open(folder)?;
-        let ledger_key = derive(&key, "mizzle-client-ledger-v1");
-        let header = open_header(&folder, &key, &mut rng)?;
-        let ledger = Ledger::read(&header, ledger_key.clone())?;
-        let log = folder.join(LOG_FOLDER);
-        if ledger.is_some() && !log.join("db").exists() {
-            return Err(StoreError::damaged("the log is missing"));
+    /// Opens the store in `folder`, or makes it. A store of an older format is upgraded, into a
+    /// folder beside it that takes its place; the caller keeps other processes away.
+    pub fn open(
+        folder: &Path,
+        key: SealKey,
+        mut rng: KeyRng,
+        vault_of: VaultOf,
+    ) -> Result<Self, StoreError> {
+        rebuild::finish_swap(folder)?;
+        let locked = LockedFolder::open(folder)?;
+        if !header::exists(&locked) {
+            if locked.join(LOG_FOLDER).exists() {
+                return Err(StoreError::damaged("the header file is missing"));
+            }
+            Vaults::create(&locked)?;
+            header::create(&locked, &key, &mut rng)?;
         }
-        let db = Database::open(&log, &TREES)?;
-        let in_sled = commits_in(&db)?;
-        let ledger = match (ledger, in_sled) {
-            (Some(ledger), Some(commits)) => {
-                ledger.check(commits)?;
-                ledger
-            }
-            (Some(_), None) => return Err(StoreError::damaged("the log lost its commit count")),
-            // The first commit reached the log and not the header.
-            (None, None | Some(0 | 1)) => Ledger::new(ledger_key),
-            (None, Some(_)) => {
-                return Err(StoreError::damaged("the header has no commit count"));
-            }
-        };
+        let (header, found) = header::open(&locked, &key)?;
+        if found < header::VERSION {
+            rebuild::upgrade(
+                locked,
+                header,
+                &key,
+                KeyRng::from_seed(rng.bytes()),
+                vault_of,
+            )?;
+            let locked = LockedFolder::open(folder)?;
+            let (header, _) = header::open(&locked, &key)?;
+            return Self::open_current(locked, header, &key, rng);
+        }
+        Self::open_current(locked, header, &key, rng)
+    }
+
+    fn open_current(
+        folder: LockedFolder,
+        header: File,
+        key: &SealKey,
+        rng: KeyRng,
+    ) -> Result<Self, StoreError> {
+        let (db, ledger) = open_log(&folder, &header, key)?;
+        let vaults = Vaults::open(&folder, derive(key, "mizzle-client-vaults-v1"))?;
+        // A wipe marks its vault and is not undone by a crash, so none is ever less than counted.
+        if vaults.len_with_wiped() < ledger.last().slots as usize && !vaults.has_unreadable() {
+            return Err(StoreError::damaged("the file of the vaults is an old copy"));
+        }
         let mut store = Self {
             db,
             header,
             ledger,
-            name_key: derive(&key, "mizzle-client-names-v1"),
-            value_key: derive(&key, "mizzle-client-values-v1"),
+            keys: RowKeys::new(key),
+            vaults,
             rng,
             stopped: false,
-            _folder: folder,
+            folder,
         };
-        store.commit(&[])?;
+        // An interrupted wipe left records, an interrupted write a slot that no record names; where
+        // one does, this says so.
+        let orphans = match store.vaults.has_unreadable() || store.vaults.has_wiped() {
+            true => store.orphans()?,
+            false => Vec::new(),
+        };
+        store.write(&[], &orphans)?;
+        store.vaults.release()?;
         Ok(store)
     }
 
@@ -106,32 +151,32 @@ impl ClientStore {
     pub fn scan(&self, table: u8) -> Result<Vec<Record>, StoreError> {
         self.running()?;
         let mut found = Vec::new();
-        self.db.each(TREE_RECORDS, |name, sealed| {
-            if name == COMMITS {
-                return Ok(());
+        self.each(|_, row| {
+            if let Unsealed::Row(row) = row
+                && row.table == table
+            {
+                found.push(row.record);
             }
-            let (of, key, value) = self.unseal(name, sealed)?;
-            if of == table {
-                found.push((key, value));
-            }
-            Ok(())
         })?;
-        found.sort_by(|a, b| a.0.cmp(&b.0));
+        found.sort_by(|a: &Record, b| a.0.cmp(&b.0));
         Ok(found)
     }
 
     /// One record.
     pub fn get(&self, table: u8, key: &[u8]) -> Result<Option<Zeroizing<Vec<u8>>>, StoreError> {
         self.running()?;
-        let name = self.name(table, key);
-        match self.db.get(TREE_RECORDS, &name)? {
-            Some(sealed) => self.unseal(&name, &sealed).map(|(_, _, value)| Some(value)),
-            None => Ok(None),
+        let name = self.keys.name(table, key);
+        let Some(sealed) = self.db.get(TREE_RECORDS, &name)? else {
+            return Ok(None);
+        };
+        match self.keys.unseal(&name, &sealed, &self.vaults)? {
+            Unsealed::Row(row) => Ok(Some(row.record.1)),
+            Unsealed::Wiped => Ok(None),
         }
     }
 
     /// Makes all changes, or none of them; they are durable when this returns. Of several writes to
-    /// one record the last one holds.
+    /// one record the last one holds. [`StoreError::Full`]: too many vaults.
     pub fn commit(&mut self, writes: &[Write]) -> Result<(), StoreError> {
         self.running()?;
         let too_long = |w: &Write| {
@@ -140,9 +185,33 @@ impl ClientStore {
         if writes.iter().any(too_long) {
             return Err(StoreError::TooLong);
         }
-        let done = self.write(writes);
+        let done = self.write(writes, &[]);
+        self.stopped |= done.as_ref().is_err_and(|error| !error.is_refusal());
+        done
+    }
+
+    /// Destroys a vault: when this returns, no record that was ever written into it can be opened
+    /// with what is on the disk. Its name may be used again, for a new vault. Reads the whole store.
+    pub fn wipe(&mut self, vault: VaultId) -> Result<(), StoreError> {
+        self.running()?;
+        let done = self.wipe_now(vault);
         self.stopped |= done.is_err();
         done
+    }
+
+    fn wipe_now(&mut self, vault: VaultId) -> Result<(), StoreError> {
+        if self.vaults.get(&vault).is_none() {
+            return Ok(());
+        }
+        self.vaults.wipe(vault)?;
+        let orphans = self.orphans()?;
+        self.write(&[], &orphans)?;
+        self.vaults.release()
+    }
+
+    /// The folder it lies in.
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
     }
 
     fn running(&self) -> Result<(), StoreError> {
@@ -153,22 +222,50 @@ impl ClientStore {
         }
     }
 
-    fn write(&mut self, writes: &[Write]) -> Result<(), StoreError> {
+    fn each(&self, mut visit: impl FnMut(&[u8], Unsealed)) -> Result<(), StoreError> {
+        self.db.each(TREE_RECORDS, |name, sealed| {
+            if name != COMMITS {
+                visit(name, self.keys.unseal(name, sealed, &self.vaults)?);
+            }
+            Ok(())
+        })
+    }
+
+    /// Names of records whose vault is gone.
+    fn orphans(&self) -> Result<Vec<Vec<u8>>, StoreError> {
+        let mut names = Vec::new();
+        self.each(|name, row| {
+            if matches!(row, Unsealed::Wiped) {
+                names.push(name.to_vec());
+            }
+        })?;
+        Ok(names)
+    }
+
+    fn write(&mut self, writes: &[Write], remove: &[Vec<u8>]) -> Result<(), StoreError> {
+        let with_value = writes.iter().filter(|w| w.value.is_some());
+        for vault in with_value.filter_map(|w| w.vault) {
+            self.vaults.ensure(vault, &mut self.rng)?;
+        }
         let entry = Entry {
             commits: self.ledger.last().commits + 1,
-            ..Entry::default()
+            slots: self.vaults.len() as u32,
+            buckets: 0,
         };
         let mut batch = Batch::default();
         for write in writes {
-            let name = self.name(write.table, &write.key);
+            let name = self.keys.name(write.table, &write.key);
             match &write.value {
                 Some(value) => {
-                    let sealed = self.seal(&name, write.table, &write.key, value);
+                    let row = (write.table, &write.key[..], &value[..]);
+                    let (vaults, rng) = (&self.vaults, &mut self.rng);
+                    let sealed = self.keys.seal(row, write.vault, vaults, rng)?;
                     batch.insert(&name, sealed);
                 }
                 None => batch.remove(&name),
             }
         }
+        remove.iter().for_each(|name| batch.remove(name));
         // In the same batch, so that the count never says more or less than the records.
         batch.insert(COMMITS, entry.commits.to_be_bytes().to_vec());
         self.db.apply(TREE_RECORDS, batch)?;
@@ -179,36 +276,35 @@ impl ClientStore {
             source,
         })
     }
-
-    fn name(&self, table: u8, key: &[u8]) -> [u8; 32] {
-        mac(&self.name_key, &[&[table], key])
-    }
-
-    fn seal(&mut self, name: &[u8], table: u8, key: &[u8], value: &[u8]) -> Vec<u8> {
-        let mut w = Writer::with_capacity(3 + key.len() + value.len());
-        w.u8(table).u16(key.len() as u16).put(key).put(value);
-        let plain = Zeroizing::new(w.into_vec());
-        self.value_key.seal(&place(name), &plain, &mut self.rng)
-    }
-
-    fn unseal(&self, name: &[u8], sealed: &[u8]) -> Result<(u8, Vec<u8>, Value), StoreError> {
-        let bad = || StoreError::damaged("a record does not open");
-        let plain = self
-            .value_key
-            .open(&place(name), sealed)
-            .map_err(|_| bad())?;
-        let mut r = Reader::new(&plain);
-        let mut parse = || {
-            let table = r.u8()?;
-            let len = usize::from(r.u16()?);
-            let key = r.slice(len)?.to_vec();
-            Ok::<_, wire::codec::DecodeError>((table, key, Zeroizing::new(r.rest().to_vec())))
-        };
-        parse().map_err(|_| bad())
-    }
 }
 
-type Value = Zeroizing<Vec<u8>>;
+/// Opens log and ledger, and checks that they belong together.
+fn open_log(
+    folder: &LockedFolder,
+    header: &File,
+    key: &SealKey,
+) -> Result<(Database, Ledger), StoreError> {
+    let ledger_key = derive(key, "mizzle-client-ledger-v1");
+    let ledger = Ledger::read(header, ledger_key.clone())?;
+    let log = folder.join(LOG_FOLDER);
+    if ledger.is_some() && !log.join("db").exists() {
+        return Err(StoreError::damaged("the log is missing"));
+    }
+    let db = Database::open(&log, &TREES)?;
+    let ledger = match (ledger, commits_in(&db)?) {
+        (Some(ledger), Some(commits)) => {
+            ledger.check(commits)?;
+            ledger
+        }
+        (Some(_), None) => return Err(StoreError::damaged("the log lost its commit count")),
+        // The first commit reached the log and not the header.
+        (None, None | Some(0 | 1)) => Ledger::new(ledger_key),
+        (None, Some(_)) => {
+            return Err(StoreError::damaged("the header has no commit count"));
+        }
+    };
+    Ok((db, ledger))
+}
 
 fn commits_in(db: &Database) -> Result<Option<u64>, StoreError> {
     db.get(TREE_RECORDS, COMMITS)?
@@ -218,46 +314,4 @@ fn commits_in(db: &Database) -> Result<Option<u64>, StoreError> {
                 .map_err(|_| StoreError::damaged("the log has an impossible commit count"))
         })
         .transpose()
-}
-
-/// Opens the header file, or makes it before anything else; checks version and key.
-fn open_header(folder: &LockedFolder, key: &SealKey, rng: &mut KeyRng) -> Result<File, StoreError> {
-    let missing = || StoreError::damaged("the header file is missing");
-    let check = derive(key, "mizzle-client-check-v1");
-    if folder.open_file(HEADER_FILE)?.is_none() {
-        if folder.join(LOG_FOLDER).exists() {
-            return Err(missing());
-        }
-        let mut w = Writer::with_capacity(HEAD_LEN as usize);
-        w.put(MAGIC).u16(VERSION);
-        let clear = w.into_vec();
-        let mut w = Writer::with_capacity(HEAD_LEN as usize);
-        w.put(&clear).put(&check.seal(&clear, &[], rng));
-        folder.create(HEADER_FILE, &w.into_padded(HEAD_LEN as usize))?;
-    }
-    let file = folder.open_file(HEADER_FILE)?.ok_or_else(missing)?;
-    let mut head = [0; CLEAR_LEN + SEAL_OVERHEAD];
-    std::os::unix::fs::FileExt::read_exact_at(&file, &mut head, 0)
-        .map_err(|_| StoreError::damaged("the header file is too short"))?;
-    let (clear, sealed) = head.split_at(CLEAR_LEN);
-    if clear[..8] != MAGIC[..] {
-        return Err(StoreError::damaged("the header file is no header"));
-    }
-    let found = u16::from_be_bytes([clear[8], clear[9]]);
-    if found != VERSION {
-        return Err(StoreError::Version {
-            found,
-            known: VERSION,
-        });
-    }
-    check
-        .open(clear, sealed)
-        .map_err(|_| StoreError::WrongKey)?;
-    Ok(file)
-}
-
-fn place(name: &[u8]) -> Vec<u8> {
-    let mut w = Writer::default();
-    w.put(b"mizzle-client-record-v1").put(name);
-    w.into_vec()
 }

@@ -112,6 +112,35 @@ impl Database {
         Ok(())
     }
 
+    /// Calls `visit` for each pair that sled can still read. Around what it cannot read it feels its
+    /// way by keys: these are hashes, so that a step skips little.
+    pub(crate) fn each_readable(
+        &self,
+        tree: TreeIndex,
+        mut visit: impl FnMut(&[u8], &[u8]) -> Result<(), StoreError>,
+    ) -> Result<(), StoreError> {
+        let mut from = Vec::new();
+        loop {
+            let Ok(mut pairs) = guard(|| Ok(self.tree(tree).range(from.clone()..))) else {
+                return Ok(());
+            };
+            loop {
+                match guard(|| pairs.next().transpose()) {
+                    Ok(Some((key, value))) => {
+                        visit(&key, &value)?;
+                        from = [&key[..], &[0]].concat();
+                    }
+                    Ok(None) => return Ok(()),
+                    Err(_) => break,
+                }
+            }
+            let Some(next) = step(&from) else {
+                return Ok(());
+            };
+            from = next;
+        }
+    }
+
     /// Everything written so far is on the disk when this returns.
     pub(crate) fn sync(&self) -> Result<(), StoreError> {
         guard(|| self.inner().db.flush().map(drop))?;
@@ -135,6 +164,13 @@ impl Drop for Database {
         // sled flushes when it is dropped, and may panic again on what made it fail before.
         let _ = catch_unwind(AssertUnwindSafe(|| drop(inner)));
     }
+}
+
+/// The next key to try after what could not be read: a 4096th of all keys further on.
+fn step(from: &[u8]) -> Option<Vec<u8>> {
+    let byte = |i: usize| u16::from(from.get(i).copied().unwrap_or(0));
+    let prefix = ((byte(0) << 8 | byte(1)) & 0xfff0).checked_add(0x10)?;
+    Some(prefix.to_be_bytes().to_vec())
 }
 
 /// Opens sled; waits where its own lock is still held. Nobody but an earlier store of this very

@@ -108,9 +108,7 @@ pub(crate) fn make_folder(path: &Path) -> Result<(), StoreError> {
             .mode(FOLDER_MODE)
             .create(path)
             .while_doing("making the store's folder")?;
-        if let Some(parent) = path.parent().filter(|p| !p.as_os_str().is_empty()) {
-            sync_folder(parent)?;
-        }
+        sync_parent(path)?;
     }
     std::fs::set_permissions(path, Permissions::from_mode(FOLDER_MODE))
         .while_doing("closing the store's folder to other users")
@@ -135,6 +133,12 @@ pub(crate) fn settle_tree(path: &Path) -> Result<(), StoreError> {
     let folders = settle().while_doing("syncing the store's files")?;
     folders.iter().try_for_each(|folder| settle_tree(folder))?;
     sync_folder(path)
+}
+
+/// Makes the name of a file or folder durable, or its absence.
+pub(crate) fn sync_parent(path: &Path) -> Result<(), StoreError> {
+    let parent = path.parent().filter(|p| !p.as_os_str().is_empty());
+    sync_folder(parent.unwrap_or(Path::new(".")))
 }
 
 fn sync_folder(path: &Path) -> Result<(), StoreError> {

@@ -21,11 +21,13 @@ mod error;
 mod files;
 mod inbox;
 mod ledger;
+mod quarantine;
 mod space;
 mod thread;
 
 pub use blob::{Blob, BlobId, BlobKey, BlobStore, BlobWriter, RECORD_MAX};
-pub use client::{ClientStore, KEY_MAX, Record, VALUE_MAX, Write};
+pub use client::{ClientStore, KEY_MAX, Record, Salvaged, VALUE_MAX, VaultId, VaultOf, Write};
 pub use error::StoreError;
 pub use inbox::{EXPIRE_BATCH, Expired, InboxStore, StoreConfig, Swept};
+pub use quarantine::{QUARANTINED_MAX, destroy, destroy_file, quarantine, quarantined};
 pub use thread::{BATCH_MAX, BATCH_TIME, Done, InboxThread, Job, OnDone, QUEUE_MAX, Refused};

@@ -9,7 +9,7 @@ use wire::aead::SealKey;
 use zeroize::Zeroizing;
 
 fn open(folder: &Path) -> Result<ClientStore, StoreError> {
-    ClientStore::open(folder, master(), fresh_rng())
+    ClientStore::open(folder, master(), fresh_rng(), |_, _| None)
 }
 
 fn put(table: u8, key: &[u8], value: &[u8]) -> Write {
@@ -17,6 +17,7 @@ fn put(table: u8, key: &[u8], value: &[u8]) -> Write {
         table,
         key: key.to_vec(),
         value: Some(Zeroizing::new(value.to_vec())),
+        vault: None,
     }
 }
 
@@ -25,6 +26,7 @@ fn delete(table: u8, key: &[u8]) -> Write {
         table,
         key: key.to_vec(),
         value: None,
+        vault: None,
     }
 }
 
@@ -57,6 +59,7 @@ proptest! {
                     table: *table,
                     key: key.clone(),
                     value: value.clone().map(Zeroizing::new),
+                    vault: None,
                 })
                 .collect();
             store.commit(&writes).unwrap();
@@ -128,16 +131,21 @@ fn another_key_version_or_process_is_told() {
         Err(StoreError::Locked)
     ));
     drop(store);
-    let other = ClientStore::open(folder.path(), SealKey::from_bytes([3; 32]), fresh_rng());
+    let other = ClientStore::open(
+        folder.path(),
+        SealKey::from_bytes([3; 32]),
+        fresh_rng(),
+        |_, _| None,
+    );
     assert!(matches!(other.map(drop), Err(StoreError::WrongKey)));
     let path = folder.path().join("store");
     let mut header = std::fs::read(&path).unwrap();
-    header[9] = 2;
+    header[9] = 3;
     std::fs::write(&path, header).unwrap();
     let newer = open(folder.path()).map(drop);
     assert!(matches!(
         newer,
-        Err(StoreError::Version { found: 2, known: 1 })
+        Err(StoreError::Version { found: 3, known: 2 })
     ));
 }
 

@@ -5,6 +5,8 @@
 
 mod blob;
 mod client;
+mod client_upgrade;
+mod client_vaults;
 mod common;
 mod crash;
 mod damage;
