@@ -13,12 +13,13 @@ use crate::start::start;
 use directory::SignedDescriptor;
 use mizzle_core::Peer;
 use mizzle_core::gateway::{DirectoryDocument, Gateway, GatewayEvent};
-use mizzle_core::hop::{Arrival, Source};
+use mizzle_core::hop::{Arrival, Kept, Source};
 use runtime::node::NodeError;
 use runtime::node::board::{Board, COPY_PERIOD, Sample};
 use runtime::node::command::loop_runtime;
 use runtime::node::directories::Publisher;
 use runtime::node::foundation::{Foundation, SelfDescription};
+use runtime::node::keeper::Keeper;
 use runtime::node::listener::ReceivedFrame;
 use runtime::node::neighbours::Neighbours;
 use runtime::outbound::OutboundEvent;
@@ -48,6 +49,7 @@ pub(crate) struct Node {
     pub(crate) neighbours: Neighbours,
     pub(crate) publisher: Publisher,
     pub(crate) board: Board,
+    pub(crate) keeper: Keeper,
     pub(crate) metrics: GatewayMetrics,
     pub(crate) orders: Orders,
     /// Connected clients; at most as many as the machine lets in.
@@ -64,6 +66,7 @@ pub(crate) struct Inputs {
     pub(crate) unwrapped: mpsc::Receiver<Done<(Epoch, Source)>>,
     pub(crate) documents: mpsc::Receiver<DirectoryDocument>,
     pub(crate) links: mpsc::Receiver<OutboundEvent>,
+    pub(crate) kept: mpsc::Receiver<Kept>,
 }
 
 /// Runs until `shutdown`: the loop on this thread, everything else on `io`.
@@ -87,7 +90,7 @@ async fn turn(mut node: Node, mut inputs: Inputs, shutdown: &Shutdown) -> Result
     let stop = shutdown.wait();
     tokio::pin!(stop);
     let (mut node_frames, mut client_frames) = (Vec::new(), Vec::new());
-    let (mut unwrapped, mut answers) = (Vec::new(), Vec::new());
+    let (mut unwrapped, mut answers, mut kept) = (Vec::new(), Vec::new(), Vec::new());
     tracing::info!("the gateway runs");
     loop {
         let deadline = node.deadline();
@@ -97,6 +100,9 @@ async fn turn(mut node: Node, mut inputs: Inputs, shutdown: &Shutdown) -> Result
             result = timer.sleep_until(deadline) => result?,
             _ = inputs.unwrapped.recv_many(&mut unwrapped, BUDGET) => {
                 unwrapped.drain(..).for_each(|done| node.on_unwrapped(done));
+            }
+            _ = inputs.kept.recv_many(&mut kept, BUDGET) => {
+                kept.drain(..).for_each(|kept| node.on_kept(kept));
             }
             _ = inputs.answers.recv_many(&mut answers, BUDGET) => {
                 answers.drain(..).for_each(|answer| node.on_stored(answer));
@@ -171,6 +177,10 @@ impl Node {
             source,
         };
         self.gateway.handle_unwrapped(arrival, self.now());
+    }
+
+    fn on_kept(&mut self, kept: Kept) {
+        self.gateway.handle_kept(kept, self.now());
     }
 
     fn on_document(&mut self, document: DirectoryDocument) {
@@ -259,6 +269,11 @@ impl Node {
     fn on_event(&mut self, event: GatewayEvent) -> Result<(), NodeError> {
         let now = self.now();
         match event {
+            GatewayEvent::Keep(order) => {
+                if let Some(kept) = self.keeper.give(order) {
+                    self.gateway.handle_kept(kept, now);
+                }
+            }
             GatewayEvent::PublishKeys(keys) => {
                 let Foundation {
                     identity,
@@ -354,6 +369,7 @@ impl Node {
             loops: self.gateway.loop_count(),
             links: self.neighbours.up(),
             unwrap_queued: self.pool.queued(),
+            tags_failing: self.keeper.is_failing(),
             more,
         };
         self.board.copy(sample, self.foundation.clock.now());
@@ -366,9 +382,10 @@ impl Node {
             neighbours,
             pool,
             orders,
+            keeper,
             ..
         } = self;
-        let ((), closed) = tokio::join!(neighbours.close(), orders.close());
+        let ((), (), closed) = tokio::join!(neighbours.close(), keeper.close(), orders.close());
         let _ = tokio::task::spawn_blocking(move || pool.close()).await;
         closed
     }

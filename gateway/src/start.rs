@@ -14,6 +14,7 @@ use runtime::link::ClientListenerTls;
 use runtime::node::NodeError;
 use runtime::node::board::{self, Board};
 use runtime::node::foundation::{Foundation, SelfDescription};
+use runtime::node::keeper::Keeper;
 use runtime::node::listener::{ReceivedFrame, announced, bind_all};
 use runtime::node::surroundings::{FRAMES_MAX, LinkLimits, Surroundings};
 use runtime::shutdown::Shutdown;
@@ -50,6 +51,7 @@ pub(crate) async fn start(
     let mut registry = Registry::default();
     let board = Board::new("gateway", &id, &mut registry, clock.now());
     let metrics = GatewayMetrics::new(&mut registry);
+    let opened = Keeper::open(&foundation, config.limits.replay_tags, &mut registry)?;
     board::start(config.metrics, registry, &board, shutdown, tasks).await?;
     let keys = StoreKeys::load_or_create(&mut foundation)?;
     let (orders, index, answers) = Orders::open(&mut foundation, keys.master, config.limits.cells)?;
@@ -72,7 +74,8 @@ pub(crate) async fn start(
     let machine = config.machine(id, network.schedule(), keys.inbox_hash);
     let entropy = &mut foundation.entropy;
     let (traffic, keys) = (entropy.traffic_rng()?, entropy.key_rng()?);
-    let gateway = Gateway::new(machine, index, clock.anchor(), traffic, keys, clock.now());
+    let (anchor, now) = (clock.anchor(), clock.now());
+    let gateway = Gateway::new(machine, opened.keys, index, anchor, traffic, keys, now);
     let node = Node {
         foundation,
         about,
@@ -81,6 +84,7 @@ pub(crate) async fn start(
         neighbours: around.neighbours,
         publisher: around.publisher,
         board,
+        keeper: opened.keeper,
         metrics,
         orders,
         clients: BTreeMap::new(),
@@ -94,6 +98,7 @@ pub(crate) async fn start(
         unwrapped,
         documents: around.documents,
         links: around.links,
+        kept: opened.answers,
     };
     Ok((node, inputs))
 }

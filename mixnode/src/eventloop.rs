@@ -9,7 +9,7 @@ use crate::test_loss::TestLoss;
 use directory::{Role, SignedDescriptor};
 use mizzle_core::Peer;
 use mizzle_core::gateway::DirectoryDocument;
-use mizzle_core::hop::{Arrival, HopConfig, Source};
+use mizzle_core::hop::{Arrival, HopConfig, Kept, Source};
 use mizzle_core::mix::{Mix, MixEvent};
 use prometheus_client::registry::Registry;
 use runtime::node::NodeError;
@@ -17,6 +17,7 @@ use runtime::node::board::{self, Board, COPY_PERIOD, Sample};
 use runtime::node::command::loop_runtime;
 use runtime::node::directories::Publisher;
 use runtime::node::foundation::{Foundation, SelfDescription};
+use runtime::node::keeper::Keeper;
 use runtime::node::listener::{ReceivedFrame, announced, bind_all};
 use runtime::node::neighbours::Neighbours;
 use runtime::node::surroundings::{FRAMES_MAX, LinkLimits, Surroundings};
@@ -44,6 +45,7 @@ struct Node {
     neighbours: Neighbours,
     publisher: Publisher,
     board: Board,
+    keeper: Keeper,
     loss: Option<TestLoss>,
 }
 
@@ -53,6 +55,7 @@ struct Inputs {
     unwrapped: mpsc::Receiver<Done<Epoch>>,
     documents: mpsc::Receiver<DirectoryDocument>,
     links: mpsc::Receiver<OutboundEvent>,
+    kept: mpsc::Receiver<Kept>,
 }
 
 /// Runs until `shutdown`: the loop on this thread, everything else on `io`.
@@ -75,7 +78,7 @@ async fn turn(mut node: Node, mut inputs: Inputs, shutdown: &Shutdown) -> Result
     copy.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let stop = shutdown.wait();
     tokio::pin!(stop);
-    let (mut frames, mut unwrapped) = (Vec::new(), Vec::new());
+    let (mut frames, mut unwrapped, mut kept) = (Vec::new(), Vec::new(), Vec::new());
     tracing::info!("the mixnode runs");
     loop {
         let deadline = node.deadline();
@@ -85,6 +88,9 @@ async fn turn(mut node: Node, mut inputs: Inputs, shutdown: &Shutdown) -> Result
             result = timer.sleep_until(deadline) => result?,
             _ = inputs.unwrapped.recv_many(&mut unwrapped, BUDGET) => {
                 unwrapped.drain(..).for_each(|done| node.on_unwrapped(done));
+            }
+            _ = inputs.kept.recv_many(&mut kept, BUDGET) => {
+                kept.drain(..).for_each(|kept| node.mix.handle_kept(kept));
             }
             _ = inputs.frames.recv_many(&mut frames, BUDGET) => {
                 frames.drain(..).for_each(|frame| node.on_frame(frame));
@@ -130,6 +136,7 @@ async fn start(
     };
     let mut registry = Registry::default();
     let board = Board::new("mixnode", &id, &mut registry, clock.now());
+    let opened = Keeper::open(&foundation, config.limits.replay_tags, &mut registry)?;
     board::start(config.metrics, registry, &board, shutdown, tasks).await?;
     let limits = LinkLimits {
         connections: config.limits.connections,
@@ -143,7 +150,7 @@ async fn start(
     hop.replay_tags_max = config.limits.replay_tags;
     let entropy = &mut foundation.entropy;
     let (traffic, keys) = (entropy.traffic_rng()?, entropy.key_rng()?);
-    let mix = Mix::new(hop, clock.anchor(), traffic, keys, clock.now());
+    let mix = Mix::new(hop, opened.keys, clock.anchor(), traffic, keys, clock.now());
     let loss = config.test_loss.map(|p| TestLoss::new(p, entropy));
     let loss = loss.transpose()?;
     let node = Node {
@@ -154,6 +161,7 @@ async fn start(
         neighbours: around.neighbours,
         publisher: around.publisher,
         board,
+        keeper: opened.keeper,
         loss,
     };
     let inputs = Inputs {
@@ -161,6 +169,7 @@ async fn start(
         unwrapped,
         documents: around.documents,
         links: around.links,
+        kept: opened.answers,
     };
     Ok((node, inputs))
 }
@@ -234,6 +243,12 @@ impl Node {
 
     fn on_event(&mut self, event: MixEvent) -> Result<(), NodeError> {
         match event {
+            MixEvent::Keep(order) => {
+                if let Some(kept) = self.keeper.give(order) {
+                    self.mix.handle_kept(kept);
+                }
+                Ok(())
+            }
             MixEvent::PublishKeys(keys) => {
                 let Foundation {
                     identity,
@@ -277,6 +292,7 @@ impl Node {
             loops: self.mix.loop_count(),
             links: self.neighbours.up(),
             unwrap_queued: self.pool.queued(),
+            tags_failing: self.keeper.is_failing(),
             more: serde_json::Map::new(),
         };
         self.board.copy(sample, self.foundation.clock.now());
@@ -284,7 +300,7 @@ impl Node {
 
     /// What is queued for links still leaves; what waits out its delay is lost.
     async fn stop(self) {
-        self.neighbours.close().await;
+        tokio::join!(self.neighbours.close(), self.keeper.close());
         let pool = self.pool;
         let _ = tokio::task::spawn_blocking(move || pool.close()).await;
     }

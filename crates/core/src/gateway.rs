@@ -8,7 +8,7 @@ mod requests;
 pub mod sessions;
 
 use crate::echo::LoopCount;
-use crate::hop::{Arrival, HopConfig, HopNode, KeyFor, Taken};
+use crate::hop::{Arrival, HopConfig, HopNode, KeepOrder, Kept, KeptKey, KeyFor, Taken};
 use crate::loops::Loops;
 use crate::stored::{InboxKey, StoreOp, StoredInbox};
 use crate::transmit::{Peer, Transmit};
@@ -50,11 +50,9 @@ impl GatewayConfig {
 }
 
 /// For the owner of a gateway.
-#[expect(
-    clippy::large_enum_variant,
-    reason = "a handful at a time, consumed at once"
-)]
 pub enum GatewayEvent {
+    /// Keep this over a restart, or destroy it; then call [`Gateway::handle_kept`].
+    Keep(KeepOrder),
     /// Put these keys into a fresh descriptor and upload it.
     PublishKeys(Vec<SphinxKey>),
     /// Make this durable, then call [`Gateway::handle_stored`] with the ticket.
@@ -101,16 +99,17 @@ pub struct Gateway<F: PacketFormat> {
 }
 
 impl<F: PacketFormat> Gateway<F> {
-    /// `inboxes` is what the store gave back at start.
+    /// `inboxes` is what the store gave back at start, `kept` the keys that lived through a restart.
     pub fn new(
         config: GatewayConfig,
+        kept: Vec<KeptKey>,
         inboxes: Vec<StoredInbox>,
         anchor: WallAnchor,
         traffic: TrafficRng,
         mut keys: KeyRng,
         now: Instant,
     ) -> Self {
-        let hop = HopNode::new(config.hop, anchor, now, &mut keys);
+        let hop = HopNode::new(config.hop, kept, anchor, now, &mut keys);
         let events = [GatewayEvent::PublishKeys(hop.public_keys())].into();
         Self {
             hop,
@@ -169,23 +168,43 @@ impl<F: PacketFormat> Gateway<F> {
 
     /// A packet that was unwrapped with [`Gateway::key_for`]'s key.
     pub fn handle_unwrapped(&mut self, arrival: Arrival, now: Instant) {
-        let received_at = arrival.received_at;
-        match self.hop.handle_arrival(arrival, now) {
-            None => {}
-            Some(Taken::ToSession(session, packet, due)) => {
+        self.hop.handle_arrival(arrival, now);
+    }
+
+    /// What became of a [`GatewayEvent::Keep`].
+    pub fn handle_kept(&mut self, kept: Kept, now: Instant) {
+        if self.hop.handle_kept(kept) {
+            self.publish();
+        }
+        while let Some(taken) = self.hop.poll_taken() {
+            self.take(taken, now);
+        }
+    }
+
+    fn take(&mut self, taken: Taken, now: Instant) {
+        match taken {
+            Taken::ToSession(session, packet, due) => {
                 let to = Peer::Session(session);
                 let frame = Frame::Packet(EpochHint(0), packet);
                 self.queue(Transmit { to, at: due, frame });
             }
-            Some(Taken::Reply(surb, payload)) => {
+            Taken::Reply(surb, payload) => {
                 if let Err(reason) = self.loops.handle_reply(surb, payload) {
                     self.hop.discard(reason);
                 }
             }
-            Some(Taken::Request(None)) => self.hop.discard(DiscardReason::BadPayload),
-            Some(Taken::Request(Some(plaintext))) => {
+            Taken::Request(None, _) => self.hop.discard(DiscardReason::BadPayload),
+            Taken::Request(Some(plaintext), received_at) => {
                 self.handle_request(&plaintext, received_at, now);
             }
+        }
+    }
+
+    /// A node that has lost all its keys has nothing to say.
+    fn publish(&mut self) {
+        let keys = self.hop.public_keys();
+        if !keys.is_empty() {
+            self.events.push_back(GatewayEvent::PublishKeys(keys));
         }
     }
 
@@ -205,8 +224,7 @@ impl<F: PacketFormat> Gateway<F> {
         self.loops
             .handle_timeout(&mut self.hop, &mut self.keys, now);
         if self.hop.handle_timeout(now, &mut self.keys) {
-            self.events
-                .push_back(GatewayEvent::PublishKeys(self.hop.public_keys()));
+            self.publish();
         }
         if self.next_sweep <= now {
             self.next_sweep = now + SWEEP;
@@ -242,7 +260,8 @@ impl<F: PacketFormat> Gateway<F> {
 
     /// Something for the owner.
     pub fn poll_event(&mut self) -> Option<GatewayEvent> {
-        self.events.pop_front()
+        let order = self.hop.poll_order().map(GatewayEvent::Keep);
+        order.or_else(|| self.events.pop_front())
     }
 
     /// When to call [`Gateway::handle_timeout`], and what for.

@@ -1,21 +1,26 @@
 //! What every node does with a packet, whatever its role: key by epoch, replay check, next hop,
-//! delay. `Mix` and `Gateway` each own one [`HopNode`]; what is theirs alone comes back to them as
-//! [`Taken`].
+//! the wait until its tag is durable, delay. `Mix` and `Gateway` each own one [`HopNode`]; what is
+//! theirs alone comes back to them as [`Taken`].
 
 mod delay_queue;
+mod kept;
 mod keyring;
 mod replay;
+mod waiting;
 
 pub use delay_queue::DelayQueue;
+pub use kept::{KeepOrder, Kept, KeptKey, KeySeed, NodeKey, ShortTag, TagBatch};
 pub use keyring::Keyring;
 pub use replay::ReplaySet;
 
 use crate::transmit::{Peer, Transmit};
 use crate::view::View;
 use directory::{Directory, EpochSchedule, Position, SphinxKey};
-use sphinx::{DiscardReason, Discards, PacketFormat, PayloadBytes, ReplayTag, Unwrapped};
+use sphinx::{DiscardReason, Discards, PacketFormat, PayloadBytes, Unwrapped};
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
+use waiting::{Then, WaitingRoom};
 use wire::frame::{Frame, PacketBytes};
 use wire::ids::{Epoch, EpochHint, NextHop, NodeId, SessionAddress, SurbId};
 use wire::request::Plaintext;
@@ -29,11 +34,11 @@ pub struct HopConfig {
     pub identity: NodeId,
     /// How epochs follow each other, from `network.toml`.
     pub schedule: EpochSchedule,
-    /// Most packets that wait out their delay; one more is discarded as `QueueFull`. Each takes
-    /// 3 KB.
+    /// Most packets that wait for their tag or out their delay; one more is discarded as
+    /// `QueueFull`. Each takes 3 KB.
     pub delay_queue_max: usize,
     /// Most tags remembered for one key; one more packet is discarded as `ReplaySetFull`. Each
-    /// takes about 30 bytes.
+    /// takes about 30 bytes of memory, and 16 to 32 on the disk.
     pub replay_tags_max: usize,
 }
 
@@ -89,8 +94,9 @@ pub struct Arrival {
 
 /// A packet that is for the node itself.
 pub enum Taken {
-    /// A request, with its plaintext unless the payload was changed on its way.
-    Request(Option<Plaintext>),
+    /// A request, with its plaintext unless the payload was changed on its way, and when its frame
+    /// was read.
+    Request(Option<Plaintext>, Instant),
     /// A reply to this node's own reply block.
     Reply(SurbId, PayloadBytes),
     /// A packet for one of its clients, due after δ and its delay.
@@ -114,25 +120,48 @@ pub struct HopNode<F: PacketFormat> {
     /// Directories; `Mix` and `Gateway` build their loops by it.
     pub view: View,
     keyring: Keyring<F>,
+    waiting: WaitingRoom,
     queue: DelayQueue,
     counters: HopCounters,
-    ready: std::collections::VecDeque<Transmit>,
+    ready: VecDeque<Transmit>,
+    taken: VecDeque<Taken>,
+    orders: VecDeque<KeepOrder>,
 }
 
 impl<F: PacketFormat> HopNode<F> {
-    /// Draws keys for this epoch and the next two.
-    pub fn new(config: HopConfig, anchor: WallAnchor, now: Instant, keys: &mut KeyRng) -> Self {
+    /// Takes back what was kept over a restart, and draws what is missing of the keys for this
+    /// epoch and the next two. Kept keys of other epochs are ordered to be destroyed.
+    pub fn new(
+        config: HopConfig,
+        kept: Vec<KeptKey>,
+        anchor: WallAnchor,
+        now: Instant,
+        keys: &mut KeyRng,
+    ) -> Self {
         let view = View::new(config.schedule, anchor);
+        let epoch = view.epoch_at(now);
+        let in_use = epoch.previous()..=epoch.next().next();
         let mut keyring = Keyring::new(config.replay_tags_max);
-        keyring.rotate(view.epoch_at(now), keys);
+        let mut orders = VecDeque::new();
+        for kept in kept {
+            let epoch = kept.key.epoch;
+            if !in_use.contains(&epoch) || !keyring.restore(kept) {
+                orders.push_back(KeepOrder::Forget(epoch));
+            }
+        }
+        let drawn = keyring.rotate(epoch, keys);
+        orders.extend(drawn.into_iter().map(KeepOrder::Key));
         let queue = DelayQueue::new(config.delay_queue_max);
         Self {
             config,
             view,
             keyring,
+            waiting: WaitingRoom::new(),
             queue,
             counters: HopCounters::default(),
-            ready: [].into(),
+            ready: VecDeque::new(),
+            taken: VecDeque::new(),
+            orders,
         }
     }
 
@@ -158,16 +187,17 @@ impl<F: PacketFormat> HopNode<F> {
             .view
             .resolve(hint, now)
             .filter(|e| self.accepts(*e, now));
-        let key = key.and_then(|epoch| {
-            Some(KeyFor {
-                epoch,
-                secret: self.keyring.secret(epoch)?,
-            })
-        });
-        if key.is_none() {
-            self.discard(DiscardReason::UnknownEpoch);
+        let secret = match key {
+            None => Err(DiscardReason::UnknownEpoch),
+            Some(epoch) => self.keyring.secret(epoch).map(|secret| (epoch, secret)),
+        };
+        match secret {
+            Ok((epoch, secret)) => Some(KeyFor { epoch, secret }),
+            Err(reason) => {
+                self.discard(reason);
+                None
+            }
         }
-        key
     }
 
     /// A key is good during its epoch and an overlap before and after it.
@@ -181,18 +211,17 @@ impl<F: PacketFormat> HopNode<F> {
         known.unwrap_or(self.config.schedule.length / 4)
     }
 
-    /// Replay check, next hop, delay. What is for the node itself comes back.
-    pub fn handle_arrival(&mut self, arrival: Arrival, now: Instant) -> Option<Taken> {
+    /// Replay check, next hop, delay. What passes waits until its tag is durable: see
+    /// [`HopNode::poll_order`] and [`HopNode::handle_kept`].
+    pub fn handle_arrival(&mut self, arrival: Arrival, now: Instant) {
+        let epoch = arrival.epoch;
         match self.take(arrival, now) {
-            Ok(taken) => taken,
-            Err(reason) => {
-                self.discard(reason);
-                None
-            }
+            Ok((tag, then)) => self.waiting.push(epoch, tag, then),
+            Err(reason) => self.discard(reason),
         }
     }
 
-    fn take(&mut self, arrival: Arrival, now: Instant) -> Result<Option<Taken>, DiscardReason> {
+    fn take(&mut self, arrival: Arrival, now: Instant) -> Result<(ShortTag, Then), DiscardReason> {
         let Arrival {
             unwrapped,
             epoch,
@@ -200,13 +229,17 @@ impl<F: PacketFormat> HopNode<F> {
             source,
         } = arrival;
         let unwrapped = unwrapped?;
-        self.remember(epoch, unwrapped.tag())?;
+        let tag = unwrapped.tag().into();
+        self.keyring.remember(epoch, tag)?;
+        if self.queue_len() >= self.config.delay_queue_max {
+            return Err(DiscardReason::QueueFull);
+        }
         let parameters = self.view.current(now).ok_or(DiscardReason::NoDirectory)?;
         let (allowance, bound) = (
             parameters.parameters.hop_allowance,
             parameters.parameters.delay_bound(),
         );
-        match unwrapped {
+        let then = match unwrapped {
             Unwrapped::Forward {
                 next,
                 delay,
@@ -220,35 +253,69 @@ impl<F: PacketFormat> HopNode<F> {
                 match next {
                     NextHop::Node { id, epoch } => {
                         self.check_adjacent(&id)?;
-                        let frame = Frame::Packet(epoch, packet);
-                        self.send_at(Transmit {
+                        Then::Send(Transmit {
                             to: Peer::Node(id),
                             at: due,
-                            frame,
-                        })?;
-                        Ok(None)
+                            frame: Frame::Packet(epoch, packet),
+                        })
                     }
                     NextHop::Session(_) if source == Source::Client => {
-                        Err(DiscardReason::NotAdjacent)
+                        return Err(DiscardReason::NotAdjacent);
                     }
-                    NextHop::Session(address) => Ok(Some(Taken::ToSession(address, packet, due))),
+                    NextHop::Session(address) => Then::Take(Taken::ToSession(address, packet, due)),
                 }
             }
             // A client's packet has three mixes before it; straight from the client, it would
             // show the gateway both who asks and what.
             Unwrapped::Request { .. } | Unwrapped::Reply { .. } if source == Source::Client => {
-                Err(DiscardReason::NotAdjacent)
+                return Err(DiscardReason::NotAdjacent);
             }
-            Unwrapped::Request { plaintext, .. } => Ok(Some(Taken::Request(plaintext))),
-            Unwrapped::Reply { surb, payload, .. } => Ok(Some(Taken::Reply(surb, payload))),
+            Unwrapped::Request { plaintext, .. } => {
+                Then::Take(Taken::Request(plaintext, received_at))
+            }
+            Unwrapped::Reply { surb, payload, .. } => Then::Take(Taken::Reply(surb, payload)),
+        };
+        Ok((tag, then))
+    }
+
+    /// Something to be kept over a restart, or destroyed.
+    pub fn poll_order(&mut self) -> Option<KeepOrder> {
+        let batch = || self.waiting.poll_batch().map(KeepOrder::Tags);
+        self.orders.pop_front().or_else(batch)
+    }
+
+    /// What became of an order. Packets whose tags are durable go on; what is for the node itself
+    /// comes out of [`HopNode::poll_taken`]. Returns whether a key was lost.
+    pub fn handle_kept(&mut self, kept: Kept) -> bool {
+        match kept {
+            Kept::Durable { ticket } => {
+                while let Some(then) = self.waiting.pop_durable(ticket) {
+                    match then {
+                        Then::Take(taken) => self.taken.push_back(taken),
+                        Then::Send(transmit) => {
+                            if let Err(reason) = self.send_at(transmit) {
+                                self.discard(reason);
+                            }
+                        }
+                    }
+                }
+                false
+            }
+            Kept::Failed { ticket } => {
+                let failed = self.waiting.drop_failed(ticket);
+                (0..failed).for_each(|_| self.discard(DiscardReason::TagNotDurable));
+                false
+            }
+            Kept::KeyLost(epoch) => {
+                self.keyring.lose(epoch);
+                true
+            }
         }
     }
 
-    fn remember(&mut self, epoch: Epoch, tag: ReplayTag) -> Result<(), DiscardReason> {
-        self.keyring
-            .replay_set(epoch)
-            .ok_or(DiscardReason::UnknownEpoch)?
-            .insert(tag)
+    /// A packet for the node itself, its tag durable.
+    pub fn poll_taken(&mut self) -> Option<Taken> {
+        self.taken.pop_front()
     }
 
     /// A neighbour by any directory that is held: a packet may have been built by the last one.
@@ -298,15 +365,21 @@ impl<F: PacketFormat> HopNode<F> {
         while let Some(transmit) = self.queue.pop_due(now) {
             self.ready.push_back(transmit);
         }
-        let overlap = self.overlap(now);
+        let gone = self.keyring.forget_before(self.oldest_accepted(now));
+        self.orders.extend(gone.into_iter().map(KeepOrder::Forget));
+        let drawn = self.keyring.rotate(self.view.epoch_at(now), keys);
+        let changed = !drawn.is_empty();
+        self.orders.extend(drawn.into_iter().map(KeepOrder::Key));
+        changed
+    }
+
+    fn oldest_accepted(&self, now: Instant) -> Epoch {
         let epoch = self.view.epoch_at(now);
-        let keep_previous = now < self.view.start(epoch) + overlap;
-        self.keyring.forget_before(if keep_previous {
+        if now < self.view.start(epoch) + self.overlap(now) {
             epoch.previous()
         } else {
             epoch
-        });
-        self.keyring.rotate(epoch, keys)
+        }
     }
 
     /// A frame that is due.
@@ -323,6 +396,11 @@ impl<F: PacketFormat> HopNode<F> {
         if !self.ready.is_empty() {
             return Some((now, "ready"));
         }
+        // Kept over a restart, and too old by the overlap that the directory says.
+        let too_old = |oldest| oldest < self.oldest_accepted(now);
+        if self.view.current(now).is_some() && self.keyring.oldest().is_some_and(too_old) {
+            return Some((now, "key rotation"));
+        }
         let epoch = self.view.epoch_at(now);
         let overlap = self.view.start(epoch) + self.overlap(now);
         let rotate = if overlap > now {
@@ -334,9 +412,9 @@ impl<F: PacketFormat> HopNode<F> {
         queue.into_iter().chain([(rotate, "key rotation")]).min()
     }
 
-    /// Packets that wait out their delay.
+    /// Packets that wait for their tag to be durable, or out their delay.
     pub fn queue_len(&self) -> usize {
-        self.queue.len()
+        self.waiting.len() + self.queue.len()
     }
 
     /// Numbers for the operator.

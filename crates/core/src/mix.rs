@@ -1,7 +1,7 @@
 //! A mix: delays packets, and sends loops of its own.
 
 use crate::echo::LoopCount;
-use crate::hop::{Arrival, HopConfig, HopNode, KeyFor, Taken};
+use crate::hop::{Arrival, HopConfig, HopNode, KeepOrder, Kept, KeptKey, KeyFor, Taken};
 use crate::loops::Loops;
 use crate::transmit::Transmit;
 use directory::{Directory, SphinxKey};
@@ -13,14 +13,15 @@ use wire::rng::{KeyRng, Purpose, TrafficRng};
 use wire::time::{Instant, WallAnchor};
 
 /// For the owner of a mix.
-#[derive(Clone, Debug, PartialEq)]
 pub enum MixEvent {
+    /// Keep this over a restart, or destroy it; then call [`Mix::handle_kept`].
+    Keep(KeepOrder),
     /// Put these keys into a fresh descriptor and upload it.
     PublishKeys(Vec<SphinxKey>),
 }
 
 /// Decides what a mix does. Inputs: [`Mix::handle_directory`], [`Mix::key_for`] then
-/// [`Mix::handle_unwrapped`] for each packet, [`Mix::handle_timeout`]. Outputs:
+/// [`Mix::handle_unwrapped`] for each packet, [`Mix::handle_kept`], [`Mix::handle_timeout`]. Outputs:
 /// [`Mix::poll_event`], [`Mix::poll_transmit`], [`Mix::poll_timeout`].
 pub struct Mix<F: PacketFormat> {
     hop: HopNode<F>,
@@ -30,15 +31,17 @@ pub struct Mix<F: PacketFormat> {
 }
 
 impl<F: PacketFormat> Mix<F> {
-    /// Draws its first keys and asks for them to be published.
+    /// Takes back the keys that were `kept` over a restart, draws those that are missing, and asks
+    /// for all of them to be published.
     pub fn new(
         config: HopConfig,
+        kept: Vec<KeptKey>,
         anchor: WallAnchor,
         traffic: TrafficRng,
         mut keys: KeyRng,
         now: Instant,
     ) -> Self {
-        let hop = HopNode::new(config, anchor, now, &mut keys);
+        let hop = HopNode::new(config, kept, anchor, now, &mut keys);
         let events = [MixEvent::PublishKeys(hop.public_keys())].into();
         let loops = Loops::new(Purpose::MixLoop, traffic);
         Self {
@@ -69,15 +72,32 @@ impl<F: PacketFormat> Mix<F> {
 
     /// A packet that was unwrapped with [`Mix::key_for`]'s key.
     pub fn handle_unwrapped(&mut self, arrival: Arrival, now: Instant) {
-        match self.hop.handle_arrival(arrival, now) {
-            None => {}
-            Some(Taken::Request(_)) => self.hop.discard(DiscardReason::NotAGateway),
-            Some(Taken::ToSession(..)) => self.hop.discard(DiscardReason::UnknownSession),
-            Some(Taken::Reply(surb, payload)) => {
-                if let Err(reason) = self.loops.handle_reply(surb, payload) {
-                    self.hop.discard(reason);
+        self.hop.handle_arrival(arrival, now);
+    }
+
+    /// What became of a [`MixEvent::Keep`].
+    pub fn handle_kept(&mut self, kept: Kept) {
+        if self.hop.handle_kept(kept) {
+            self.publish();
+        }
+        while let Some(taken) = self.hop.poll_taken() {
+            match taken {
+                Taken::Request(..) => self.hop.discard(DiscardReason::NotAGateway),
+                Taken::ToSession(..) => self.hop.discard(DiscardReason::UnknownSession),
+                Taken::Reply(surb, payload) => {
+                    if let Err(reason) = self.loops.handle_reply(surb, payload) {
+                        self.hop.discard(reason);
+                    }
                 }
             }
+        }
+    }
+
+    /// A node that has lost all its keys has nothing to say.
+    fn publish(&mut self) {
+        let keys = self.hop.public_keys();
+        if !keys.is_empty() {
+            self.events.push_back(MixEvent::PublishKeys(keys));
         }
     }
 
@@ -91,8 +111,7 @@ impl<F: PacketFormat> Mix<F> {
         self.loops
             .handle_timeout(&mut self.hop, &mut self.keys, now);
         if self.hop.handle_timeout(now, &mut self.keys) {
-            self.events
-                .push_back(MixEvent::PublishKeys(self.hop.public_keys()));
+            self.publish();
         }
     }
 
@@ -103,7 +122,8 @@ impl<F: PacketFormat> Mix<F> {
 
     /// Something for the owner.
     pub fn poll_event(&mut self) -> Option<MixEvent> {
-        self.events.pop_front()
+        let order = self.hop.poll_order().map(MixEvent::Keep);
+        order.or_else(|| self.events.pop_front())
     }
 
     /// When to call [`Mix::handle_timeout`], and what for.

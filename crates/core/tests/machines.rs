@@ -15,6 +15,8 @@ mod desk;
 mod hop;
 #[path = "machines/inboxes.rs"]
 mod inboxes;
+#[path = "machines/keep.rs"]
+mod keep;
 #[path = "machines/omniscient.rs"]
 mod omniscient;
 #[path = "machines/properties.rs"]

@@ -191,7 +191,7 @@ fn check_private(path: &Path, fix: &'static str) -> Result<(), DataDirError> {
     require_private(path, &metadata, fix)
 }
 
-fn require_private(
+pub(crate) fn require_private(
     path: &Path,
     metadata: &std::fs::Metadata,
     fix: &'static str,

@@ -28,5 +28,6 @@ pub mod metrics;
 pub mod node;
 pub mod outbound;
 pub mod shutdown;
+pub mod tag_log;
 pub mod timer;
 pub mod unwrap_pool;

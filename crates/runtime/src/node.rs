@@ -14,6 +14,7 @@ pub mod board;
 pub mod command;
 pub mod directories;
 pub mod foundation;
+pub mod keeper;
 pub mod listener;
 pub mod neighbours;
 pub mod settings;

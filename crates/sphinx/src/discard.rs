@@ -18,6 +18,8 @@ pub enum DiscardReason {
     BadPayload,
     /// The same packet was here before.
     Replayed,
+    /// Its replay tag could not be made durable: the disk is full or failing.
+    TagNotDurable,
     /// The replay set of this key is full; nothing more is taken until the key rotates.
     ReplaySetFull,
     /// The delay queue is full.
@@ -50,7 +52,7 @@ pub enum DiscardReason {
 
 impl DiscardReason {
     /// All of them, in the order of their discriminants.
-    pub const ALL: [Self; 21] = [
+    pub const ALL: [Self; 22] = [
         Self::UnknownEpoch,
         Self::ZeroSecret,
         Self::BadMac,
@@ -58,6 +60,7 @@ impl DiscardReason {
         Self::BadRouting,
         Self::BadPayload,
         Self::Replayed,
+        Self::TagNotDurable,
         Self::ReplaySetFull,
         Self::QueueFull,
         Self::UnknownNextHop,
@@ -84,6 +87,7 @@ impl DiscardReason {
             Self::BadRouting => "bad_routing",
             Self::BadPayload => "bad_payload",
             Self::Replayed => "replayed",
+            Self::TagNotDurable => "tag_not_durable",
             Self::ReplaySetFull => "replay_set_full",
             Self::QueueFull => "queue_full",
             Self::UnknownNextHop => "unknown_next_hop",

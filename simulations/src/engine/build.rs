@@ -120,7 +120,14 @@ fn build_mixes<F: PacketFormat>(scenario: &Scenario, clock: &VirtualClock) -> Ve
         let config = HopConfig::new(identity.id(), clock.schedule());
         let (traffic, keys) = randomness(scenario, machine(actor, 0));
         SimMix {
-            sut: Mix::new(config, clock.anchor(), traffic, keys, clock.now()),
+            sut: Mix::new(
+                config,
+                Vec::new(),
+                clock.anchor(),
+                traffic,
+                keys,
+                clock.now(),
+            ),
             identity,
             alarm: Alarm::default(),
         }
@@ -160,7 +167,15 @@ pub(super) fn start_gateway<F: PacketFormat>(
     let (index, anchor) = (gateway.store.index(), clock.anchor());
     let now = clock.now();
     gateway.alarm = Alarm::default();
-    gateway.sut = Some(Gateway::new(config, index, anchor, traffic, keys, now));
+    gateway.sut = Some(Gateway::new(
+        config,
+        Vec::new(),
+        index,
+        anchor,
+        traffic,
+        keys,
+        now,
+    ));
 }
 
 fn build_clients<F: PacketFormat>(

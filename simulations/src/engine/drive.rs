@@ -5,6 +5,7 @@ use crate::trace::{Kind, TraceEvent};
 use directory::AuthorityEvent;
 use mizzle_core::client::ClientEvent;
 use mizzle_core::gateway::GatewayEvent;
+use mizzle_core::hop::{KeepOrder, Kept};
 use mizzle_core::mix::MixEvent;
 use mizzle_core::{Peer, Transmit};
 use sphinx::PacketFormat;
@@ -23,13 +24,7 @@ impl<F: PacketFormat> Engine<F> {
                 self.authority.alarm.arm(due, now)
             }
             Actor::Mix(i) => {
-                while let Some(MixEvent::PublishKeys(keys)) = self.mixes[i].sut.poll_event() {
-                    let identity = &self.mixes[i].identity;
-                    let network = self.authority.network.id();
-                    let signed = identity.descriptor(keys, self.clock.unix(), network);
-                    let upload = Event::Descriptor(Box::new(signed));
-                    self.queue.push(now, Actor::Authority, upload);
-                }
+                self.drive_mix(i);
                 while let Some(transmit) = self.mixes[i].sut.poll_transmit() {
                     self.send(actor, transmit);
                 }
@@ -51,6 +46,26 @@ impl<F: PacketFormat> Engine<F> {
         };
         if let Some(at) = due {
             self.queue.push(at, actor, Event::Wake);
+        }
+    }
+
+    fn drive_mix(&mut self, i: usize) {
+        let now = self.clock.now();
+        let mix = &mut self.mixes[i];
+        while let Some(event) = mix.sut.poll_event() {
+            match event {
+                MixEvent::Keep(order) => {
+                    if let Some(kept) = kept_at_once(&order) {
+                        mix.sut.handle_kept(kept);
+                    }
+                }
+                MixEvent::PublishKeys(keys) => {
+                    let network = self.authority.network.id();
+                    let signed = mix.identity.descriptor(keys, self.clock.unix(), network);
+                    let upload = Event::Descriptor(Box::new(signed));
+                    self.queue.push(now, Actor::Authority, upload);
+                }
+            }
         }
     }
 
@@ -79,6 +94,11 @@ impl<F: PacketFormat> Engine<F> {
                 break;
             };
             match event {
+                GatewayEvent::Keep(order) => {
+                    if let (Some(kept), Some(sut)) = (kept_at_once(&order), &mut gateway.sut) {
+                        sut.handle_kept(kept, now);
+                    }
+                }
                 GatewayEvent::PublishKeys(keys) => {
                     let network = self.authority.network.id();
                     let unix = self.clock.unix();
@@ -174,5 +194,16 @@ impl<F: PacketFormat> Engine<F> {
             number,
         };
         self.queue.push(arrives, to, arrive);
+    }
+}
+
+/// The disk of a simulated node takes no time and never fails; nor does it keep a key over a
+/// restart, so that a restarted node draws new ones.
+fn kept_at_once(order: &KeepOrder) -> Option<Kept> {
+    match order {
+        KeepOrder::Tags(batch) => Some(Kept::Durable {
+            ticket: batch.ticket,
+        }),
+        KeepOrder::Key(_) | KeepOrder::Forget(_) => None,
     }
 }

@@ -1,9 +1,10 @@
 //! A node's Sphinx keys, one for each epoch, each with the tags it has seen. A key and its tags live
 //! and die together: there is no way to keep one without the other.
 
+use super::kept::{KeptKey, KeySeed, NodeKey, ShortTag};
 use super::replay::ReplaySet;
 use directory::SphinxKey;
-use sphinx::PacketFormat;
+use sphinx::{DiscardReason, PacketFormat};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use wire::geometry::FORMAT_SPHINX;
@@ -13,7 +14,13 @@ use wire::rng::KeyRng;
 /// Keys of the last (while it overlaps), this and the next two epochs.
 pub struct Keyring<F: PacketFormat> {
     tags_max: usize,
-    keys: BTreeMap<Epoch, (Arc<F::Secret>, ReplaySet)>,
+    keys: BTreeMap<Epoch, Slot<F>>,
+}
+
+enum Slot<F: PacketFormat> {
+    Live(Arc<F::Secret>, ReplaySet),
+    /// Its tags cannot be kept any more. The epoch gets no other key: directories name this one.
+    Lost,
 }
 
 impl<F: PacketFormat> Keyring<F> {
@@ -25,31 +32,76 @@ impl<F: PacketFormat> Keyring<F> {
         }
     }
 
-    /// Draws the missing keys of `epoch` and the two after it. Returns whether any was missing.
-    pub fn rotate(&mut self, epoch: Epoch, rng: &mut KeyRng) -> bool {
-        let before = self.keys.len();
-        for e in [epoch, epoch.next(), epoch.next().next()] {
-            self.keys
-                .entry(e)
-                .or_insert_with(|| (Arc::new(F::generate(rng)), ReplaySet::new(self.tags_max)));
+    /// Takes a key back into use with all its tags. False, and nothing is taken, when its seed gives
+    /// another key than it once did, or there is one for that epoch.
+    pub fn restore(&mut self, kept: KeptKey) -> bool {
+        let secret = draw::<F>(&kept.key.seed);
+        if F::public(&secret) != kept.key.public || self.keys.contains_key(&kept.key.epoch) {
+            return false;
         }
-        self.keys.len() != before
+        let tags = ReplaySet::restored(self.tags_max, kept.tags);
+        let slot = Slot::Live(Arc::new(secret), tags);
+        self.keys.insert(kept.key.epoch, slot);
+        true
     }
 
-    /// Wipes the keys of all epochs before `epoch`, and their tags. A packet that a worker is
-    /// unwrapping with one of them keeps it alive until it is done.
-    pub fn forget_before(&mut self, epoch: Epoch) {
-        self.keys = self.keys.split_off(&epoch);
+    /// Draws the missing keys of `epoch` and the two after it, and gives those.
+    pub fn rotate(&mut self, epoch: Epoch, rng: &mut KeyRng) -> Vec<NodeKey> {
+        let mut drawn = Vec::new();
+        for epoch in [epoch, epoch.next(), epoch.next().next()] {
+            if self.keys.contains_key(&epoch) {
+                continue;
+            }
+            let seed = KeySeed(rng.bytes());
+            let secret = draw::<F>(&seed);
+            let public = F::public(&secret);
+            let tags = ReplaySet::new(self.tags_max);
+            self.keys.insert(epoch, Slot::Live(Arc::new(secret), tags));
+            drawn.push(NodeKey {
+                epoch,
+                seed,
+                public,
+            });
+        }
+        drawn
     }
 
-    /// The key of one epoch.
-    pub fn secret(&self, epoch: Epoch) -> Option<Arc<F::Secret>> {
-        self.keys.get(&epoch).map(|(secret, _)| secret.clone())
+    /// Wipes the keys of all epochs before `epoch`, and their tags; which ones. A packet that a
+    /// worker is unwrapping with one of them keeps it alive until it is done.
+    pub fn forget_before(&mut self, epoch: Epoch) -> Vec<Epoch> {
+        let kept = self.keys.split_off(&epoch);
+        let gone = std::mem::replace(&mut self.keys, kept);
+        gone.into_keys().collect()
     }
 
-    /// The tags seen under one epoch's key.
-    pub fn replay_set(&mut self, epoch: Epoch) -> Option<&mut ReplaySet> {
-        self.keys.get_mut(&epoch).map(|(_, tags)| tags)
+    /// The first epoch that has a key.
+    pub fn oldest(&self) -> Option<Epoch> {
+        self.keys.keys().next().copied()
+    }
+
+    /// Wipes one key and its tags; nothing is accepted in its epoch any more.
+    pub fn lose(&mut self, epoch: Epoch) {
+        if let Some(slot) = self.keys.get_mut(&epoch) {
+            *slot = Slot::Lost;
+        }
+    }
+
+    /// The key of one epoch, or why packets of that epoch die.
+    pub fn secret(&self, epoch: Epoch) -> Result<Arc<F::Secret>, DiscardReason> {
+        match self.keys.get(&epoch) {
+            None => Err(DiscardReason::UnknownEpoch),
+            Some(Slot::Lost) => Err(DiscardReason::TagNotDurable),
+            Some(Slot::Live(secret, _)) => Ok(secret.clone()),
+        }
+    }
+
+    /// Remembers a tag that was not seen before under one epoch's key.
+    pub fn remember(&mut self, epoch: Epoch, tag: ShortTag) -> Result<(), DiscardReason> {
+        match self.keys.get_mut(&epoch) {
+            None => Err(DiscardReason::UnknownEpoch),
+            Some(Slot::Lost) => Err(DiscardReason::TagNotDurable),
+            Some(Slot::Live(_, tags)) => tags.insert(tag),
+        }
     }
 
     /// The public halves, ascending by epoch; the newest three.
@@ -57,11 +109,18 @@ impl<F: PacketFormat> Keyring<F> {
         let skip = self.keys.len().saturating_sub(3);
         let newest = self.keys.iter().skip(skip);
         newest
-            .map(|(epoch, (secret, _))| SphinxKey {
-                epoch: *epoch,
-                format: FORMAT_SPHINX,
-                key: F::public(secret),
+            .filter_map(|(epoch, slot)| match slot {
+                Slot::Lost => None,
+                Slot::Live(secret, _) => Some(SphinxKey {
+                    epoch: *epoch,
+                    format: FORMAT_SPHINX,
+                    key: F::public(secret),
+                }),
             })
             .collect()
     }
+}
+
+fn draw<F: PacketFormat>(seed: &KeySeed) -> F::Secret {
+    F::generate(&mut KeyRng::from_seed(seed.0))
 }

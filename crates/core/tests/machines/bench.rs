@@ -1,6 +1,6 @@
 //! A gateway with a disk, for tests of its inboxes.
 
-use crate::world::{Asked, EPOCH, GATEWAY, NOW, World, id};
+use crate::world::{Asked, EPOCH, GATEWAY, NOW, World, id, settle_gateway};
 use mizzle_core::gateway::{GatewayConfig, GatewayEvent};
 use mizzle_core::hop::Source;
 use mizzle_core::stored::{InboxKey, StoreOp};
@@ -50,9 +50,9 @@ impl Bench {
     }
 
     pub(crate) fn collect(&mut self) {
-        while let Some(event) = self.world.gateway().poll_event() {
-            self.waiting.push(event);
-        }
+        self.waiting.append(&mut self.world.told);
+        let events = settle_gateway(self.world.gateway(), self.now);
+        self.waiting.extend(events);
     }
 
     /// The disk does all it was asked, or fails at it.
@@ -82,7 +82,7 @@ impl Bench {
                     let cell = self.disk.get(&(key, sequence)).cloned();
                     gateway.handle_read(ticket, cell, self.now);
                 }
-                GatewayEvent::Expire(_) | GatewayEvent::PublishKeys(_) => {}
+                GatewayEvent::Keep(_) | GatewayEvent::Expire(_) | GatewayEvent::PublishKeys(_) => {}
             }
         }
         self.collect();

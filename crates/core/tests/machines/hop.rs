@@ -2,7 +2,7 @@
 
 use crate::world::{
     EPOCH, GATEWAY, NOW, World, anchor, arrival, id, keys, ms, node, parameters, plain, schedule,
-    start, traffic,
+    settle, start, traffic,
 };
 use mizzle_core::Peer;
 use mizzle_core::hop::{HopConfig, Source};
@@ -44,6 +44,7 @@ fn a_packet_leaves_delta_and_its_delay_after_it_was_read() {
     let key = mix.key_for(EPOCH.hint(), NOW).unwrap();
     // It waited 9 ms for an unwrapping thread; that is no reason to leave later.
     mix.handle_unwrapped(arrival(&key, &packet, Source::Node, NOW), NOW + ms(9));
+    settle(mix);
     let due = NOW + ms(10) + ms(70);
     assert_eq!(mix.poll_timeout(NOW + ms(9)), Some((due, "delay queue")));
     mix.handle_timeout(due.saturating_sub(Duration::from_nanos(1)));
@@ -194,7 +195,14 @@ fn a_key_is_good_in_its_epoch_and_an_overlap_around_it() {
     for (epoch, at, good) in cases {
         // A fresh machine each, for time never goes back. Its first epoch is that of its start.
         let config = HopConfig::new(id(0), schedule());
-        let mut mix = Mix::<Sphinx>::new(config, anchor(), traffic(0), keys(0), this_starts);
+        let mut mix = Mix::<Sphinx>::new(
+            config,
+            Vec::new(),
+            anchor(),
+            traffic(0),
+            keys(0),
+            this_starts,
+        );
         let mut world = World::new();
         mix.handle_directory(world.directory.clone(), anchor(), this_starts);
         mix.handle_directory(world.next_directory(), anchor(), this_starts);
@@ -224,7 +232,7 @@ fn without_a_directory_that_holds_nothing_is_passed_on() {
     let mut world = World::new();
     let config = HopConfig::new(id(0), schedule());
     // The same keys as the world's mix 0.
-    let mut mix = Mix::<Sphinx>::new(config, anchor(), traffic(0), keys(0), NOW);
+    let mut mix = Mix::<Sphinx>::new(config, Vec::new(), anchor(), traffic(0), keys(0), NOW);
     let packet = world.passing(0, node(1), ms(1));
     let key = mix.key_for(EPOCH.hint(), NOW).unwrap();
     mix.handle_unwrapped(arrival(&key, &packet, Source::Node, NOW), NOW);

@@ -1,6 +1,6 @@
 //! Over random sequences: nothing leaves early, and every packet is somewhere.
 
-use crate::world::{EPOCH, NOW, World, arrival, ms, node};
+use crate::world::{EPOCH, NOW, World, arrival, ms, node, settle};
 use mizzle_core::hop::{DelayQueue, Source};
 use mizzle_core::{Peer, Transmit};
 use proptest::prelude::*;
@@ -101,6 +101,7 @@ proptest! {
             if let Some(key) = mix.key_for(EPOCH.hint(), now) {
                 let before = mix.hop().queue_len();
                 mix.handle_unwrapped(arrival(&key, packet, Source::Node, now), now);
+                settle(mix);
                 if mix.hop().queue_len() > before {
                     dues.push(now + ms(10) + *delay);
                     dues.sort_unstable();

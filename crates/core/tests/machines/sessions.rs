@@ -323,7 +323,8 @@ fn there_is_room_for_so_many_sessions() {
 fn before_the_first_directory_nobody_is_let_in() {
     let config = GatewayConfig::new(HopConfig::new(id(GATEWAY), schedule()));
     let (traffic, keys) = (traffic(1), keys(1));
-    let mut gateway = Gateway::<Sphinx>::new(config, Vec::new(), anchor(), traffic, keys, NOW);
+    let (kept, stored) = (Vec::new(), Vec::new());
+    let mut gateway = Gateway::<Sphinx>::new(config, kept, stored, anchor(), traffic, keys, NOW);
     assert!(!gateway.handle_connected(session(1), NOW));
     let directory = World::new().directory;
     gateway.handle_directory(document(&directory), anchor(), NOW);

@@ -2,9 +2,9 @@
 //! it can be built and taken apart by hand.
 
 use directory::testing::{directory_on, node_secret};
-use directory::{Directory, EpochSchedule, Parameters, Rate};
+use directory::{Directory, EpochSchedule, Parameters, Rate, SphinxKey};
 use mizzle_core::gateway::{DirectoryDocument, Gateway, GatewayConfig, GatewayEvent};
-use mizzle_core::hop::{Arrival, HopConfig, KeyFor, Source};
+use mizzle_core::hop::{Arrival, HopConfig, KeepOrder, Kept, KeyFor, Source};
 use mizzle_core::mix::{Mix, MixEvent};
 use mizzle_core::{Peer, Transmit};
 use sphinx::{DiscardReason, Hop, PacketFormat, Sphinx, SphinxRecovery, SphinxSecret, Unwrapped};
@@ -98,6 +98,8 @@ pub(crate) fn document(directory: &Arc<Directory>) -> DirectoryDocument {
 pub(crate) struct World {
     pub(crate) mixes: Vec<Mix<Sphinx>>,
     pub(crate) gateways: Vec<Gateway<Sphinx>>,
+    /// What gateway 0 said while a packet was given to it.
+    pub(crate) told: Vec<GatewayEvent>,
     pub(crate) directory: Arc<Directory>,
     public: BTreeMap<(usize, Epoch), SphinxPublic>,
     rng: KeyRng,
@@ -120,10 +122,10 @@ impl World {
         let mut mixes = Vec::new();
         for node in 0..GATEWAY {
             let (traffic, keys) = (traffic(node as u8), keys(node as u8));
-            let mut mix = Mix::<Sphinx>::new(config(node), anchor(), traffic, keys, NOW);
-            let Some(MixEvent::PublishKeys(published)) = mix.poll_event() else {
-                panic!("a new mix publishes its keys")
-            };
+            let kept = Vec::new();
+            let mut mix = Mix::<Sphinx>::new(config(node), kept, anchor(), traffic, keys, NOW);
+            let published = settle(&mut mix);
+            assert_eq!(published.len(), 3, "a new mix publishes its keys");
             public.extend(published.iter().map(|k| ((node, k.epoch), k.key)));
             mixes.push(mix);
         }
@@ -132,9 +134,11 @@ impl World {
             let (traffic, keys) = (traffic(node as u8), keys(node as u8));
             let mut config = GatewayConfig::new(config(node));
             gate(&mut config);
-            let stored = Vec::new();
-            let mut gateway = Gateway::<Sphinx>::new(config, stored, anchor(), traffic, keys, NOW);
-            let Some(GatewayEvent::PublishKeys(published)) = gateway.poll_event() else {
+            let (kept, stored) = (Vec::new(), Vec::new());
+            let mut gateway =
+                Gateway::<Sphinx>::new(config, kept, stored, anchor(), traffic, keys, NOW);
+            let events = settle_gateway(&mut gateway, NOW);
+            let [GatewayEvent::PublishKeys(published)] = &events[..] else {
                 panic!("a new gateway publishes its keys")
             };
             public.extend(published.iter().map(|k| ((node, k.epoch), k.key)));
@@ -144,6 +148,7 @@ impl World {
         let mut world = Self {
             mixes,
             gateways,
+            told: Vec::new(),
             directory,
             public,
             rng: keys(200),
@@ -273,6 +278,7 @@ impl World {
         if let Some(key) = mix.key_for(EPOCH.hint(), now) {
             let arrival = arrival(&key, packet, Source::Node, now);
             mix.handle_unwrapped(arrival, now);
+            settle(mix);
         }
     }
 
@@ -282,6 +288,7 @@ impl World {
         if let Some(key) = gateway.key_for(EPOCH.hint(), now) {
             let arrival = arrival(&key, packet, source, now);
             gateway.handle_unwrapped(arrival, now);
+            self.told.extend(settle_gateway(gateway, now));
         }
     }
 
@@ -292,6 +299,48 @@ impl World {
     pub(crate) fn gateway_discards(&self, reason: DiscardReason) -> u64 {
         self.gateways[0].hop().counters().discards.of(reason)
     }
+}
+
+/// A disk for keys and tags that takes no time.
+pub(crate) fn kept_at_once(order: &KeepOrder) -> Option<Kept> {
+    match order {
+        KeepOrder::Tags(batch) => Some(Kept::Durable {
+            ticket: batch.ticket,
+        }),
+        KeepOrder::Key(_) | KeepOrder::Forget(_) => None,
+    }
+}
+
+/// Keeps what a mix wants kept; the keys that it published.
+pub(crate) fn settle(mix: &mut Mix<Sphinx>) -> Vec<SphinxKey> {
+    let mut published = Vec::new();
+    while let Some(event) = mix.poll_event() {
+        match event {
+            MixEvent::Keep(order) => kept_at_once(&order)
+                .into_iter()
+                .for_each(|k| mix.handle_kept(k)),
+            MixEvent::PublishKeys(keys) => published = keys,
+        }
+    }
+    published
+}
+
+/// Keeps what a gateway wants kept; everything else that it said.
+pub(crate) fn settle_gateway(gateway: &mut Gateway<Sphinx>, now: Instant) -> Vec<GatewayEvent> {
+    let mut told = Vec::new();
+    while let Some(event) = gateway.poll_event() {
+        match event {
+            GatewayEvent::Keep(order) => {
+                let kept = kept_at_once(&order);
+                kept.into_iter().for_each(|k| gateway.handle_kept(k, now));
+            }
+            other @ (GatewayEvent::PublishKeys(_)
+            | GatewayEvent::Store { .. }
+            | GatewayEvent::Read { .. }
+            | GatewayEvent::Expire(_)) => told.push(other),
+        }
+    }
+    told
 }
 
 /// A request on its way, and what reads its reply.

@@ -53,6 +53,8 @@ pub struct Sample<'a, F: PacketFormat> {
     pub links: (usize, usize),
     /// Packets that wait for a thread.
     pub unwrap_queued: usize,
+    /// Whether packets die because their tags cannot be kept.
+    pub tags_failing: bool,
     /// The daemon's own lines of the status.
     pub more: Map<String, Value>,
 }
@@ -102,6 +104,7 @@ impl Board {
             loops,
             links,
             unwrap_queued,
+            tags_failing,
             more,
         } = sample;
         let counters = hop.counters();
@@ -128,7 +131,7 @@ impl Board {
         let mut status = json!({
             "role": self.role,
             "node": self.node,
-            "ready": position.is_some() && links.1 > 0 && links.0 == links.1,
+            "ready": position.is_some() && links.1 > 0 && links.0 == links.1 && !tags_failing,
             "uptime_s": (now - self.started).as_secs(),
             "epoch": epoch,
             "position": position.map(place),
@@ -144,6 +147,7 @@ impl Board {
             "loops_returned": loops.returned,
             "loops_lost": loops.lost,
             "loop_alarm": self.alarm.raised,
+            "tags_failing": tags_failing,
         });
         if let Some(object) = status.as_object_mut() {
             object.extend(more);
