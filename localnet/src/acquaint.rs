@@ -213,6 +213,7 @@ fn rehearsal_directory(
         geometry: GeometryHash::current(),
         parameters: Parameters::localnet(),
         shared_random: [0; 32],
+        withheld: 0,
     };
     Directory::new(preamble, [mix(1), mix(2), mix(3)], gates).context("the rehearsal's directory")
 }

@@ -26,6 +26,7 @@ fn signed(world: &World, epoch: u64, change: impl FnOnce(&mut Preamble)) -> Sign
         geometry: made.geometry,
         parameters: made.parameters.clone(),
         shared_random: made.shared_random,
+        withheld: made.withheld,
     };
     change(&mut preamble);
     let layers = std::array::from_fn(|layer| made.layer(layer).to_vec());

@@ -5,7 +5,7 @@
 //! layer is in `authority/layers.rs`.
 
 mod admission;
-mod layers;
+pub(crate) mod layers;
 
 pub use admission::{Accepted, Admitted, DescriptorRefused};
 
@@ -168,7 +168,9 @@ impl Authority {
         checked.map_err(AuthorityError::BadParameter)?;
         let admitted = admission::index(&config.admitted)?;
         let kept = restore(kept, network)?;
-        let layers = kept.back().map_or_else(BTreeMap::new, layers::of);
+        let layers = kept
+            .back()
+            .map_or_else(BTreeMap::new, |kept| layers::of(&kept.directory));
         let mut authority = Self {
             config,
             secret,
@@ -362,6 +364,7 @@ impl Authority {
             geometry: GeometryHash::current(),
             parameters: self.config.parameters.clone(),
             shared_random,
+            withheld: 0,
         };
         match Directory::new(preamble, layers, gateways) {
             Ok(directory) => {

@@ -35,7 +35,7 @@ impl Directory {
         w.u64(self.valid_from.0).u64(self.valid_until.0);
         w.put(&self.previous.0).put(&self.geometry.0);
         put_parameters(&mut w, &self.parameters);
-        w.put(&self.shared_random);
+        w.put(&self.shared_random).u64(self.withheld);
         for layer in 0..LAYERS {
             put_nodes(&mut w, self.layer(layer));
         }
@@ -66,6 +66,7 @@ impl Directory {
             geometry: GeometryHash(r.array()?),
             parameters: parameters(&mut r)?,
             shared_random: r.array()?,
+            withheld: r.u64()?,
         };
         let layers = [nodes(&mut r)?, nodes(&mut r)?, nodes(&mut r)?];
         let gateways = nodes(&mut r)?;
@@ -240,7 +241,8 @@ fn duration(r: &mut Reader<'_>) -> Result<Duration, DecodeError> {
     r.u64().map(Duration::from_nanos)
 }
 
-fn put_parameters(w: &mut Writer, p: &Parameters) {
+/// Rates and limits, as they stand in a directory and in a ballot.
+pub(crate) fn put_parameters(w: &mut Writer, p: &Parameters) {
     put_duration(w, p.delay_mean);
     put_duration(w, p.hop_allowance);
     for rate in [
@@ -258,7 +260,8 @@ fn put_parameters(w: &mut Writer, p: &Parameters) {
     w.u16(p.inbox_quota).u8(p.puzzle_difficulty);
 }
 
-fn parameters(r: &mut Reader<'_>) -> Result<Parameters, DecodeError> {
+/// Reads what [`put_parameters`] wrote.
+pub(crate) fn parameters(r: &mut Reader<'_>) -> Result<Parameters, DecodeError> {
     Ok(Parameters {
         delay_mean: duration(r)?,
         hop_allowance: duration(r)?,

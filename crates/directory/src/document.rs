@@ -122,6 +122,8 @@ pub struct Directory {
     pub parameters: Parameters,
     /// What the layer assignment was drawn from.
     pub shared_random: [u8; 32],
+    /// Authorities that withheld their share of it, bit `i` for authority `i`.
+    pub withheld: u64,
     layers: [Vec<NodeDescriptor>; LAYERS],
     gateways: Vec<NodeDescriptor>,
     positions: BTreeMap<NodeId, Position>,
@@ -175,6 +177,8 @@ pub struct Preamble {
     pub parameters: Parameters,
     /// See [`Directory::shared_random`].
     pub shared_random: [u8; 32],
+    /// See [`Directory::withheld`].
+    pub withheld: u64,
 }
 
 impl Directory {
@@ -223,6 +227,7 @@ impl Directory {
             geometry,
             parameters,
             shared_random,
+            withheld,
         } = preamble;
         let mut directory = Self {
             network,
@@ -234,6 +239,7 @@ impl Directory {
             geometry,
             parameters,
             shared_random,
+            withheld,
             layers,
             gateways,
             positions,

@@ -19,6 +19,7 @@ mod refused;
 mod signed;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
+pub mod vote;
 
 pub use assemble::{Assembled, DOCUMENTS_MAX, DirectoryAssembler, chunk};
 pub use authority::{

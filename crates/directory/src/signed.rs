@@ -52,6 +52,21 @@ impl SignedDirectory {
         true
     }
 
+    /// How many signatures there are, good or not.
+    pub fn signatures(&self) -> usize {
+        self.signatures.len()
+    }
+
+    /// Whether every signature here is by an authority of `network` and holds, however few there are.
+    pub(crate) fn verify_any(&self, network: &Network) -> bool {
+        let message = message(network.id(), &self.body);
+        let holds = |(index, signature): &(u8, [u8; SIGNATURE_LEN])| {
+            let authority = network.authorities().get(usize::from(*index));
+            authority.is_some_and(|a| a.identity.verify(CONTEXT, &message, signature).is_ok())
+        };
+        self.signatures.iter().all(holds)
+    }
+
     /// SHA-256 of the body: the name of this version.
     pub fn hash(&self) -> DirectoryHash {
         body::hash_of(&self.body)

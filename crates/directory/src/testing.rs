@@ -128,6 +128,7 @@ pub fn directory_on(
         geometry: GeometryHash::current(),
         parameters,
         shared_random: derive(seed, "shared random", 0),
+        withheld: 0,
     };
     let directory = Directory::new(preamble, layers, gateways)
         .expect("a test network has a mix in each layer and a gateway, all different");

@@ -121,6 +121,7 @@ fn any_directory() -> impl Strategy<Value = Directory> {
                     geometry: GeometryHash::current(),
                     parameters,
                     shared_random: ids.2,
+                    withheld: 0,
                 };
                 Directory::new(preamble, layers, gateways).ok()
             },

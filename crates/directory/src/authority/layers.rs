@@ -1,25 +1,24 @@
 //! Who stands in which layer: stable from one directory to the next, and drawn for newcomers.
 
-use super::Kept;
-use crate::document::{LAYERS, NodeDescriptor, Position};
+use crate::document::{Directory, LAYERS, NodeDescriptor, Position};
 use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
 use wire::ids::NodeId;
 
-/// The layers of a directory that was kept.
-pub(super) fn of(kept: &Kept) -> BTreeMap<NodeId, usize> {
+/// Who stood where in a directory.
+pub(crate) fn of(directory: &Directory) -> BTreeMap<NodeId, usize> {
     let layer = |(node, position): (&NodeDescriptor, Position)| match position {
         Position::Mix { layer, .. } => Some((node.id(), layer)),
         Position::Gateway { .. } => None,
     };
-    kept.directory.nodes().filter_map(layer).collect()
+    directory.nodes().filter_map(layer).collect()
 }
 
 /// Puts `mixes` into layers. A mix that `remembered` knows keeps its layer; newcomers, in the order
 /// of SHA-256(shared random ‖ id), each go to the smallest layer, the lowest of equals. A layer
 /// that would stay empty gets the first in that order of the largest layer that can spare one.
 /// `remembered` is brought up to date. Within a layer the order is by id.
-pub(super) fn assign(
+pub(crate) fn assign(
     mixes: Vec<NodeDescriptor>,
     remembered: &mut BTreeMap<NodeId, usize>,
     shared_random: &[u8; 32],

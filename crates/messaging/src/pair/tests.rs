@@ -40,6 +40,7 @@ fn directory(gateways: &[(u8, u8)]) -> Directory {
             ..Parameters::localnet()
         },
         shared_random: [0; 32],
+        withheld: 0,
     };
     let layers = [1, 2, 3].map(|n| vec![node(n, Role::Mix, n)]);
     let gateways = gateways.iter().map(|(s, f)| node(*s, Role::Gateway, *f));

@@ -110,6 +110,7 @@ pub(crate) fn directory(count: u8, gone: &[u8]) -> Arc<Directory> {
             ..Parameters::localnet()
         },
         shared_random: [0; 32],
+        withheld: 0,
     };
     Arc::new(Directory::new(preamble, layers, gateways).unwrap())
 }
