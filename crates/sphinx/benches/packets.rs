@@ -1,4 +1,4 @@
-//! What building costs beside `sphinx-packet`, in one run: `cargo bench -p sphinx`.
+//! What building and unwrapping cost beside `sphinx-packet`, in one run: `cargo bench -p sphinx`.
 //!
 //! Each figure is the best of many short samples, ours and theirs in turns, so that what else the
 //! machine does falls on both. The last lines are for scripts.
@@ -11,13 +11,14 @@
     reason = "a benchmark reads the clock and prints"
 )]
 
-use sphinx::{Hop, PacketFormat, Sphinx};
-use sphinx_packet::SphinxPacketBuilder;
+use sphinx::{Backend, DiscardReason, Hop, PacketFormat, Sphinx, SphinxSecret};
 use sphinx_packet::header::delays::Delay;
 use sphinx_packet::route::{Destination, DestinationAddressBytes, Node, NodeAddressBytes};
 use sphinx_packet::version::SINGLE_SEED_SURB_VERSION;
+use sphinx_packet::{ProcessedPacketData, SphinxPacket, SphinxPacketBuilder};
 use std::hint::black_box;
 use std::time::{Duration, Instant};
+use wire::frame::PacketBytes;
 use wire::geometry::{PLAINTEXT_LEN, SPHINX_PAYLOAD_LEN};
 use wire::ids::{EpochHint, NextHop, NodeId, SurbId};
 use wire::rng::KeyRng;
@@ -91,7 +92,99 @@ fn build() -> f64 {
     theirs.0 / ours.0
 }
 
+/// Sixteen forward packets, as they come to one node.
+struct Load {
+    secret: SphinxSecret,
+    packets: Vec<PacketBytes>,
+}
+
+impl Load {
+    fn new() -> Self {
+        let plaintext = Box::new([7; PLAINTEXT_LEN]);
+        let mut rng = KeyRng::from_seed([8; 32]);
+        Self {
+            secret: Sphinx::generate(&mut KeyRng::from_seed([1; 32])),
+            packets: (0..16)
+                .map(|_| Sphinx::build(&route(), &plaintext, &mut rng).unwrap())
+                .collect(),
+        }
+    }
+
+    fn batch(&self) -> Vec<(&SphinxSecret, &PacketBytes)> {
+        self.packets.iter().map(|p| (&self.secret, p)).collect()
+    }
+
+    /// By sphinx-packet alone, from bytes to bytes, as ours.
+    fn by_sphinx_packet(&self, secret: &StaticSecret) {
+        for packet in &self.packets {
+            let packet = SphinxPacket::from_bytes(&packet[..]).unwrap();
+            let ProcessedPacketData::ForwardHop {
+                next_hop_packet, ..
+            } = packet.process(secret).unwrap().data
+            else {
+                panic!("every packet of the load goes on");
+            };
+            black_box(next_hop_packet.to_bytes());
+        }
+    }
+}
+
+/// Each backend's share of sphinx-packet's time.
+fn unwrap() -> Vec<(Backend, f64)> {
+    let good = Load::new();
+    let mut bad = Load::new();
+    bad.packets.iter_mut().for_each(|packet| packet[40] ^= 1);
+    let theirs_secret = StaticSecret::from(KeyRng::from_seed([1; 32]).bytes::<32>());
+    let backends: Vec<_> = [Backend::AwsLc, Backend::Avx512]
+        .into_iter()
+        .filter(|backend| backend.is_available())
+        .collect();
+    let mut theirs = Best::new();
+    let mut ours: Vec<_> = backends
+        .iter()
+        .map(|_| std::array::from_fn::<_, 5, _>(|_| Best::new()))
+        .collect();
+    for _ in 0..150 {
+        theirs.sample(1, || good.by_sphinx_packet(&theirs_secret));
+        for (backend, [whole, single, pair, tampered, replayed]) in backends.iter().zip(&mut ours) {
+            let run = |batch: &[_], admit: Result<(), DiscardReason>| {
+                black_box(backend.unwrap_batch_if(batch, &mut |_, _| admit));
+            };
+            whole.sample(2, || run(&good.batch(), Ok(())));
+            single.sample(2, || run(&good.batch()[..1], Ok(())));
+            pair.sample(2, || run(&good.batch()[..2], Ok(())));
+            tampered.sample(2, || run(&bad.batch(), Ok(())));
+            replayed.sample(2, || run(&good.batch(), Err(DiscardReason::Replayed)));
+        }
+    }
+    let theirs = theirs.0 / 16.0;
+    println!("unwrap, sphinx-packet: {theirs:.2} us each");
+    for (backend, [whole, single, pair, tampered, replayed]) in backends.iter().zip(&ours) {
+        let each = whole.0 / 16.0;
+        println!(
+            "unwrap, {}: {each:.2} us each of 16, {:.2} alone, {:.2} each of 2; \
+             bad MAC {:.2} ({:.0} %), replay {:.2} ({:.0} %)",
+            backend.name(),
+            single.0,
+            pair.0 / 2.0,
+            tampered.0 / 16.0,
+            tampered.0 / whole.0 * 100.0,
+            replayed.0 / 16.0,
+            replayed.0 / whole.0 * 100.0,
+        );
+    }
+    let ratio = |of: &[Best; 5]| theirs / (of[0].0 / 16.0);
+    backends.into_iter().zip(ours.iter().map(ratio)).collect()
+}
+
 fn main() {
     let build = build();
+    let unwrap = unwrap();
     println!("ratio build {build:.2}");
+    for (backend, ratio) in &unwrap {
+        println!("ratio unwrap-{} {ratio:.2}", backend.name());
+    }
+    if !Backend::Avx512.is_available() {
+        println!("SKIPPED: ratio unwrap-avx512, which this processor lacks");
+    }
 }

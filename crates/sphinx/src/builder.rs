@@ -5,9 +5,10 @@
 
 use crate::foreign::{Secret32, x25519, x25519_base};
 use crate::format::{BuildError, Hop};
-use crate::keys::{HopKeys, xor};
+use crate::keys::{FirstKeys, STREAM_LEN, xor};
 use crate::layout::*;
 use crate::lioness::PayloadKeys;
+use crate::wipe::Wiped;
 use curve25519_dalek::scalar::{Scalar, clamp_integer};
 use std::sync::LazyLock;
 use subtle::{Choice, ConditionallySelectable};
@@ -63,6 +64,19 @@ pub(crate) fn reply_block(
     Ok((block, seeds))
 }
 
+/// What a maker needs of a hop's keys.
+struct BuilderKeys {
+    first: FirstKeys,
+    stream: Wiped<STREAM_LEN>,
+    seed: [u8; SEED_LEN],
+}
+
+impl Drop for BuilderKeys {
+    fn drop(&mut self) {
+        self.seed.zeroize();
+    }
+}
+
 fn header(
     route: &[Hop],
     identifier: &[u8; SurbId::LEN],
@@ -78,34 +92,39 @@ fn header(
     let keys = route_keys(route, &first_scalar);
     let mut routing = innermost(&keys, identifier, rng);
     let (last, before) = keys.split_last().ok_or(BuildError::RouteLength)?;
-    let mut mac = last.mac(&routing);
+    let mut mac = last.first.mac(&routing);
     for ((hop, next), keys) in route.iter().zip(&route[1..]).zip(before).rev() {
         routing = wrapped(hop, next, &mac, &routing);
-        xor(&mut routing, &*keys.stream());
-        mac = keys.mac(&routing);
+        xor(&mut routing, &*keys.stream);
+        mac = keys.first.mac(&routing);
     }
     let mut header = [0; SPHINX_HEADER_LEN];
     header[..ALPHA_LEN].copy_from_slice(&x25519_base(&first_scalar));
     header[ALPHA_LEN..ROUTING_AT].copy_from_slice(&mac);
     header[ROUTING_AT..].copy_from_slice(&routing);
-    let seeds = keys.iter().map(|keys| *keys.seed()).collect();
+    let seeds = keys.iter().map(|keys| keys.seed).collect();
     Ok((header, Zeroizing::new(seeds)))
 }
 
 /// Each hop's keys.
-fn route_keys(route: &[Hop], first_scalar: &[u8; 32]) -> Vec<HopKeys> {
+fn route_keys(route: &[Hop], first_scalar: &[u8; 32]) -> Vec<BuilderKeys> {
     let mut scalar = BlindedScalar::new(first_scalar);
     let keys = route.iter().map(|hop| {
-        let keys = HopKeys::of(&x25519(&scalar.clamped(), &hop.key.0));
-        scalar.blind(keys.blinding());
-        keys
+        let first = FirstKeys::of(&x25519(&scalar.clamped(), &hop.key.0));
+        let all = first.finish();
+        scalar.blind(all.blinding());
+        BuilderKeys {
+            stream: all.stream(),
+            seed: *all.seed(),
+            first,
+        }
     });
     keys.collect()
 }
 
 /// The last hop's routing information, encrypted: what it reads, random padding, filler.
 fn innermost(
-    keys: &[HopKeys],
+    keys: &[BuilderKeys],
     identifier: &[u8; SurbId::LEN],
     rng: &mut KeyRng,
 ) -> [u8; ROUTING_LEN] {
@@ -117,12 +136,11 @@ fn innermost(
     own[IDENTIFIER_AT..PADDING_AT].copy_from_slice(identifier);
     rng.fill_bytes(&mut own[PADDING_AT..]);
     let (last, before) = keys.split_last().expect("a route has a hop");
-    xor(own, &*last.stream());
+    xor(own, &*last.stream);
     // What the hops before append when they read: zeros under the end of each one's stream.
     for (i, keys) in before.iter().enumerate() {
-        let stream = keys.stream();
         let so_far = &mut filler[..HOP_LEN * (i + 1)];
-        xor(so_far, &stream[stream.len() - so_far.len()..]);
+        xor(so_far, &keys.stream[STREAM_LEN - so_far.len()..]);
     }
     routing
 }
@@ -176,7 +194,7 @@ impl BlindedScalar {
         let fits = Choice::from((self.0.as_bytes()[31] >> 3) & 1)
             & !Choice::from((self.0.as_bytes()[31] >> 4) & 1);
         let chosen = Zeroizing::new(Scalar::conditional_select(&negative, &self.0, fits));
-        let mut out = Zeroizing::new(chosen.to_bytes());
+        let mut out = Wiped(chosen.to_bytes());
         let mut carry = 0;
         for byte in out.iter_mut() {
             (*byte, carry) = ((*byte << 3) | carry, *byte >> 5);

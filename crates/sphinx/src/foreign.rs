@@ -9,16 +9,16 @@
     reason = "C functions on buffers whose lengths are in their types; argued at each call"
 )]
 
+use crate::wipe::Wiped;
 use std::sync::Once;
-use zeroize::Zeroizing;
 
 /// A 32-byte secret that is wiped on drop.
-pub(crate) type Secret32 = Zeroizing<[u8; 32]>;
+pub(crate) type Secret32 = Wiped<32>;
 
 /// X25519 of RFC 7748, clamping included. All zero where `point` is of low order.
 pub(crate) fn x25519(scalar: &[u8; 32], point: &[u8; 32]) -> Secret32 {
     init();
-    let mut out = Zeroizing::new([0; 32]);
+    let mut out = Wiped::new();
     // SAFETY: X25519 reads 32 bytes at each of its last two arguments and writes 32 at the first; the
     // three are 32-byte arrays, and the one written to is borrowed by nobody else. It keeps no pointer.
     // What it returns says only whether `out` is all zero, which it writes all the same.

@@ -128,10 +128,23 @@ pub trait PacketFormat: 'static {
     fn unwrap_batch(
         batch: &[(&Self::Secret, &PacketBytes)],
     ) -> Vec<Result<Unwrapped, DiscardReason>> {
-        batch
-            .iter()
-            .map(|(secret, packet)| Self::unwrap(secret, packet))
-            .collect()
+        Self::unwrap_batch_if(batch, &mut |_, _| Ok(()))
+    }
+
+    /// The same, with a question in between: of each packet whose header is right, `admit` is told
+    /// its place in the batch and its replay tag, before the greater part of the work. What it
+    /// refuses dies of its reason. It is asked at most once for each packet, in order, and packets
+    /// of one batch may have one tag.
+    fn unwrap_batch_if(
+        batch: &[(&Self::Secret, &PacketBytes)],
+        admit: &mut dyn FnMut(usize, ReplayTag) -> Result<(), DiscardReason>,
+    ) -> Vec<Result<Unwrapped, DiscardReason>> {
+        let each = batch.iter().enumerate().map(|(i, (secret, packet))| {
+            let unwrapped = Self::unwrap(secret, packet)?;
+            admit(i, unwrapped.tag())?;
+            Ok(unwrapped)
+        });
+        each.collect()
     }
 
     /// The reply packet that a reply block makes, and its first hop.

@@ -4,8 +4,9 @@
 //! what counts is how many. A key's two padded blocks are hashed once, here, and not once for each
 //! block of an HKDF; those of the two fixed salts are hashed once in a process.
 
+use crate::keys::xor;
+use crate::wipe::{Wiped, wipe};
 use sha2::block_api::compress256;
-use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
 
 const INITIAL: [u32; 8] = [
     0x6a09_e667,
@@ -19,25 +20,28 @@ const INITIAL: [u32; 8] = [
 ];
 pub(crate) const BLOCK_LEN: usize = 64;
 pub(crate) const DIGEST_LEN: usize = 32;
-/// Most bytes under one MAC: with its padding, six blocks.
-const MESSAGE_MAX: usize = 6 * BLOCK_LEN - 9;
 
 /// A key, as the two states that SHA-256 is in once it has read the padded key.
-#[derive(Clone, Zeroize, ZeroizeOnDrop)]
+#[derive(Clone)]
 pub(crate) struct HmacKey {
     pub(crate) inner: [u32; 8],
     pub(crate) outer: [u32; 8],
 }
 
+impl Drop for HmacKey {
+    fn drop(&mut self) {
+        wipe(&mut self.inner, 0);
+        wipe(&mut self.outer, 0);
+    }
+}
+
 impl HmacKey {
     /// From at most 64 bytes; none of ours has more.
     pub(crate) fn new(key: &[u8]) -> Self {
-        let mut block = Zeroizing::new([0; BLOCK_LEN]);
-        block[..key.len()].copy_from_slice(key);
         let state = |pad: u8| {
+            let mut block = Wiped::<BLOCK_LEN>([pad; BLOCK_LEN]);
+            xor(&mut block[..key.len()], key);
             let mut state = INITIAL;
-            let mut block = block.clone();
-            block.iter_mut().for_each(|byte| *byte ^= pad);
             compress256(&mut state, std::slice::from_ref(&*block));
             state
         };
@@ -48,39 +52,45 @@ impl HmacKey {
     }
 
     /// The MAC of `message`, which has at most 375 bytes.
-    pub(crate) fn mac(&self, message: &[u8]) -> Zeroizing<[u8; DIGEST_LEN]> {
-        let mut blocks = Message::new(message.len());
-        blocks.bytes_mut()[..message.len()].copy_from_slice(message);
-        self.mac_padded(&blocks)
+    pub(crate) fn mac(&self, message: &[u8]) -> Wiped<DIGEST_LEN> {
+        let mut padded = Message::<{ 6 * BLOCK_LEN }>::new(message.len());
+        padded.bytes[..message.len()].copy_from_slice(message);
+        self.mac_padded(&padded)
     }
 
-    /// HKDF-Expand: fills `out` with T(1) ‖ T(2) ‖ …
-    pub(crate) fn expand(&self, info: &[u8], out: &mut [u8]) {
-        let mut first = Message::new(info.len() + 1);
-        first.bytes_mut()[..info.len()].copy_from_slice(info);
-        first.bytes_mut()[info.len()] = 1;
-        let mut later = Message::new(DIGEST_LEN + info.len() + 1);
-        later.bytes_mut()[DIGEST_LEN..][..info.len()].copy_from_slice(info);
-        let mut block = self.mac_padded(&first);
-        for (chunk, number) in out.chunks_mut(DIGEST_LEN).zip(1u8..) {
-            if number > 1 {
-                later.bytes_mut()[..DIGEST_LEN].copy_from_slice(&*block);
-                later.bytes_mut()[DIGEST_LEN + info.len()] = number;
-                block = self.mac_padded(&later);
-            }
-            chunk.copy_from_slice(&block[..chunk.len()]);
+    /// HKDF-Expand, its first block alone. `info` has at most 150 bytes.
+    pub(crate) fn expand_first(&self, info: &[u8]) -> Wiped<DIGEST_LEN> {
+        let mut first = Message::<{ 3 * BLOCK_LEN }>::new(info.len() + 1);
+        first.bytes[..info.len()].copy_from_slice(info);
+        first.bytes[info.len()] = 1;
+        self.mac_padded(&first)
+    }
+
+    /// HKDF-Expand, all but the first block: `out` begins with that and is filled with what follows.
+    pub(crate) fn expand_rest(&self, info: &[u8], out: &mut [u8]) {
+        let mut message = Message::<{ 3 * BLOCK_LEN }>::new(DIGEST_LEN + info.len() + 1);
+        message.bytes[DIGEST_LEN..][..info.len()].copy_from_slice(info);
+        let (mut done, mut number) = (DIGEST_LEN, 2);
+        while done < out.len() {
+            message.bytes[..DIGEST_LEN].copy_from_slice(&out[done - DIGEST_LEN..done]);
+            message.bytes[DIGEST_LEN + info.len()] = number;
+            let block = self.mac_padded(&message);
+            let len = DIGEST_LEN.min(out.len() - done);
+            out[done..][..len].copy_from_slice(&block[..len]);
+            (done, number) = (done + len, number + 1);
         }
     }
 
-    fn mac_padded(&self, message: &Message) -> Zeroizing<[u8; DIGEST_LEN]> {
-        let mut state = Zeroizing::new(self.inner);
+    fn mac_padded<const N: usize>(&self, message: &Message<N>) -> Wiped<DIGEST_LEN> {
+        let mut state = self.inner;
         compress256(&mut state, message.blocks());
-        let mut second = Message::new(DIGEST_LEN);
-        put(&state, &mut second.bytes_mut()[..DIGEST_LEN]);
-        let mut state = Zeroizing::new(self.outer);
+        let mut second = Message::<BLOCK_LEN>::new(DIGEST_LEN);
+        put(&state, &mut second.bytes[..DIGEST_LEN]);
+        state = self.outer;
         compress256(&mut state, second.blocks());
-        let mut out = Zeroizing::new([0; DIGEST_LEN]);
+        let mut out = Wiped::new();
         put(&state, &mut *out);
+        wipe(&mut state, 0);
         out
     }
 }
@@ -96,33 +106,24 @@ fn put(state: &[u32; 8], out: &mut [u8]) {
     }
 }
 
-/// A message that follows one padded key block, with its padding.
-struct Message {
-    bytes: Zeroizing<[[u8; BLOCK_LEN]; 6]>,
+/// A message of at most N − 9 bytes that follows one padded key block, with its padding.
+struct Message<const N: usize> {
+    bytes: Wiped<N>,
     blocks: usize,
 }
 
-impl Message {
+impl<const N: usize> Message<N> {
     fn new(len: usize) -> Self {
-        assert!(len <= MESSAGE_MAX);
         let blocks = (len + 9).div_ceil(BLOCK_LEN);
-        let mut message = Self {
-            bytes: Zeroizing::new([[0; BLOCK_LEN]; 6]),
-            blocks,
-        };
+        let mut bytes = Wiped::new();
         let bits = 8 * (BLOCK_LEN + len) as u64;
-        let bytes = message.bytes_mut();
         bytes[len] = 0x80;
         bytes[blocks * BLOCK_LEN - 8..][..8].copy_from_slice(&bits.to_be_bytes());
-        message
-    }
-
-    fn bytes_mut(&mut self) -> &mut [u8] {
-        self.bytes.as_flattened_mut()
+        Self { bytes, blocks }
     }
 
     fn blocks(&self) -> &[[u8; BLOCK_LEN]] {
-        &self.bytes[..self.blocks]
+        &self.bytes.as_chunks().0[..self.blocks]
     }
 }
 
@@ -132,6 +133,8 @@ mod tests {
     use hmac::{Hmac, KeyInit, Mac};
     use sha2::Sha256;
     use wire::rng::KeyRng;
+
+    const MESSAGE_MAX: usize = 6 * BLOCK_LEN - 9;
 
     #[test]
     fn macs_are_those_of_the_hmac_crate() {
@@ -152,11 +155,13 @@ mod tests {
     #[test]
     fn expansions_are_those_of_the_hkdf_crate() {
         let mut rng = KeyRng::from_seed([2; 32]);
-        for len in (0..=320).step_by(7) {
+        for len in (32..=320).step_by(7) {
             let (salt, input, info) = (rng.bytes::<44>(), rng.bytes::<32>(), rng.bytes::<97>());
             let info = &info[..len % 98];
             let (mut ours, mut theirs) = (vec![0; len], vec![0; len]);
-            extract(&HmacKey::new(&salt), &input).expand(info, &mut ours);
+            let key = extract(&HmacKey::new(&salt), &input);
+            ours[..DIGEST_LEN].copy_from_slice(&*key.expand_first(info));
+            key.expand_rest(info, &mut ours);
             let hkdf = hkdf::Hkdf::<Sha256>::new(Some(&salt), &input);
             hkdf.expand(info, &mut theirs).unwrap();
             assert_eq!(ours, theirs, "{len}");

@@ -8,6 +8,8 @@
 //! Unwrapping holds no state: it gives a value or a [`DiscardReason`]. Remembering replay tags is
 //! the caller's (`mizzle_core::hop`). Specified in `docs/spec/packet.md`.
 
+mod avx512;
+mod backend;
 mod builder;
 mod discard;
 mod foreign;
@@ -17,7 +19,11 @@ mod keys;
 mod layout;
 mod lioness;
 mod sphinx;
+mod theirs;
+mod unwrap;
+mod wipe;
 
+pub use backend::{Backend, Unavailable, UnknownBackend};
 pub use discard::{DiscardReason, Discards};
 pub use format::{BuildError, Hop, PacketFormat, PayloadBytes, ReplayTag, Unwrapped};
 pub use sphinx::{Sphinx, SphinxRecovery, SphinxSecret};

@@ -4,11 +4,12 @@ use crate::foreign::chacha20_xor;
 use crate::hmac::{HmacKey, extract};
 use crate::keys::xor;
 use crate::layout::SEED_LEN;
+use crate::wipe::Wiped;
 use blake2b_simd::Params;
+use blake2b_simd::many::HashManyJob;
 use std::hint::black_box;
 use std::sync::LazyLock;
 use wire::geometry::SPHINX_PAYLOAD_LEN;
-use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
 
 pub(crate) const INFO: &[u8; 44] = b"sphinx-payload-key-V01-CS01-HKDF:SHA256-INFO";
 /// Bytes of the four keys together.
@@ -23,13 +24,14 @@ pub(crate) static SALT: LazyLock<HmacKey> =
 pub(crate) type Payload = [u8; SPHINX_PAYLOAD_LEN];
 
 /// k1 (32) ‖ k2 (64) ‖ k3 (32) ‖ k4 (64).
-#[derive(Clone, Zeroize, ZeroizeOnDrop)]
-pub(crate) struct PayloadKeys(pub(crate) [u8; KEYS_LEN]);
+pub(crate) struct PayloadKeys(pub(crate) Wiped<KEYS_LEN>);
 
 impl PayloadKeys {
     pub(crate) fn of(seed: &[u8; SEED_LEN]) -> Self {
-        let mut keys = Self([0; KEYS_LEN]);
-        extract(&SALT, seed).expand(INFO, &mut keys.0);
+        let mut keys = Self(Wiped::new());
+        let key = extract(&SALT, seed);
+        keys.0[..32].copy_from_slice(&*key.expand_first(INFO));
+        key.expand_rest(INFO, &mut *keys.0);
         keys
     }
 
@@ -72,10 +74,43 @@ impl PayloadKeys {
     }
 }
 
+/// Takes one layer away from each payload, with its own keys.
+pub(crate) fn decrypt_many(keys: &[PayloadKeys], payloads: &mut [&mut Payload]) {
+    hash_many(keys.iter().map(PayloadKeys::k4), payloads);
+    for (keys, payload) in keys.iter().zip(payloads.iter_mut()) {
+        stream(keys.k3(), payload);
+    }
+    hash_many(keys.iter().map(PayloadKeys::k2), payloads);
+    for (keys, payload) in keys.iter().zip(payloads.iter_mut()) {
+        stream(keys.k1(), payload);
+    }
+}
+
+/// L ^= H(k, R) of each, several at once where the processor can.
+fn hash_many<'a>(keys: impl Iterator<Item = &'a [u8; 64]>, payloads: &mut [&mut Payload]) {
+    let mut params = Params::new();
+    let mut jobs: Vec<HashManyJob<'_>> = keys
+        .zip(payloads.iter())
+        .map(|(key, payload)| {
+            HashManyJob::new(params.hash_length(LEFT_LEN).key(key), &payload[LEFT_LEN..])
+        })
+        .collect();
+    blake2b_simd::many::hash_many(&mut jobs);
+    let hashes: Vec<_> = jobs.iter().map(HashManyJob::to_hash).collect();
+    forget(&mut params);
+    jobs.iter_mut()
+        .for_each(|job| *job = HashManyJob::new(&params, &[]));
+    black_box(&jobs);
+    drop(jobs);
+    for (payload, hash) in payloads.iter_mut().zip(hashes) {
+        xor(&mut payload[..LEFT_LEN], hash.as_bytes());
+    }
+}
+
 /// R ^= S(L ^ k)
 pub(crate) fn stream(key: &[u8; 32], payload: &mut Payload) {
     let (left, right) = payload.split_at_mut(LEFT_LEN);
-    let mut round_key = Zeroizing::new(*key);
+    let mut round_key = Wiped(*key);
     xor(&mut *round_key, left);
     chacha20_xor(&round_key, right);
 }
@@ -85,7 +120,7 @@ pub(crate) fn hash(key: &[u8; 64], payload: &mut Payload) {
     let (left, right) = payload.split_at_mut(LEFT_LEN);
     let mut params = keyed(key);
     xor(left, params.hash(right).as_bytes());
-    wipe(&mut params);
+    forget(&mut params);
 }
 
 fn keyed(key: &[u8; 64]) -> Params {
@@ -95,7 +130,7 @@ fn keyed(key: &[u8; 64]) -> Params {
 }
 
 /// The library has no way to wipe a key but to put another in its place.
-fn wipe(params: &mut Params) {
+fn forget(params: &mut Params) {
     params.key(&[0; 64]);
     black_box(params);
 }

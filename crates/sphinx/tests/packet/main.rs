@@ -4,12 +4,13 @@
 //! `src/`, and `making` builds them so; `vectors` holds both to the same frozen bytes. `oracle` holds us
 //! to `sphinx-packet`.
 
-// Helpers of tests may unwrap like tests.
-#![allow(clippy::unwrap_used, clippy::unwrap_in_result)]
+// Helpers of tests may unwrap and print like tests.
+#![allow(clippy::unwrap_used, clippy::unwrap_in_result, clippy::print_stdout)]
 // Vectors are files.
 #![allow(clippy::disallowed_methods)]
 
 mod alpha;
+mod backends;
 mod forged;
 mod hostile;
 mod making;
