@@ -7,16 +7,21 @@
 //!
 //! Cells are opaque here; who they are from is `crates/messaging`'s business.
 
+mod flows;
 mod inboxes;
 mod losses;
 mod outbox;
 mod replies;
+mod schedule;
 mod ticks;
 
+pub use flows::{Flow, FlowClass};
 pub use losses::{GatewayLosses, Losses};
-pub use outbox::{DepositOrder, FetchClass, Flow, FlowClass, OpenOrder};
+pub use outbox::{DepositOrder, FetchClass, OpenOrder};
+pub use schedule::{FetchNumbers, grid};
 
 use crate::echo::Pending;
+use crate::latency;
 use crate::stream::PoissonStream;
 use crate::transmit::Transmit;
 use crate::view::View;
@@ -27,6 +32,7 @@ use sphinx::{Discards, PacketFormat};
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
+use wire::frame::PART_LEN;
 use wire::ids::{CellId, DirectoryHash, Epoch, InboxId, NodeId, SessionAddress};
 use wire::request::Cell;
 use wire::rng::{KeyRng, Purpose, TrafficRng};
@@ -45,9 +51,12 @@ pub struct ClientConfig {
     pub inboxes_max: usize,
     /// Most requests on their way; when full, the one due soonest counts as lost.
     pub pending_max: usize,
-    /// A reply that is not back so long after its drawn delays counts as lost: transport, the
-    /// downlink's queue and the answering gateway's disk.
-    pub reply_slack: Duration,
+    /// What all links of a round trip take together at most. With what the rates imply for the
+    /// downlink's queue ([`latency::reply_slack`]), a reply that is not back so long after its drawn
+    /// delays counts as lost.
+    pub transport: Duration,
+    /// An inbox' class changes, and places become fewer, at a moment drawn between these.
+    pub class_change: (Duration, Duration),
 }
 
 impl ClientConfig {
@@ -59,7 +68,8 @@ impl ClientConfig {
             outbox_max: 4_096,
             inboxes_max: 1_024,
             pending_max: 4_096,
-            reply_slack: Duration::from_secs(3),
+            transport: Duration::from_secs(2),
+            class_change: (Duration::from_secs(3_600), Duration::from_secs(6 * 3_600)),
         }
     }
 }
@@ -99,7 +109,8 @@ pub enum ClientEvent {
         /// Its directory.
         theirs: DirectoryHash,
     },
-    /// Too many of a gateway's replies are missing.
+    /// A gateway answers far less than the others do. From now on it is asked no more often than
+    /// cover would ask it.
     GatewayFailing(NodeId),
     /// A gateway that was failing answers again.
     GatewayBack(NodeId),
@@ -116,6 +127,8 @@ enum Errand {
 struct Echo {
     gateway: NodeId,
     errand: Errand,
+    /// Over which connection it left.
+    connection: u64,
 }
 
 /// Numbers for the status page.
@@ -125,6 +138,10 @@ pub struct ClientCounters {
     pub sent: u64,
     /// Those of them that carried nothing but cover.
     pub covers: u64,
+    /// Those that carried a cell or an order about an inbox.
+    pub sends: u64,
+    /// Those that asked an inbox.
+    pub fetches: u64,
     /// Ticks that passed with no connection or no directory.
     pub idle_ticks: u64,
     /// Packets from the gateway that died.
@@ -142,10 +159,17 @@ pub struct Client<F: PacketFormat> {
     traffic: TrafficRng,
     keys: KeyRng,
     connected: bool,
+    /// Counts connections.
+    connection: u64,
     streams: Option<Streams>,
     outbox: Outbox,
     inboxes: ReadInboxes,
     pending: Pending<F, Echo>,
+    /// What counts as lost and may yet come: an overloaded network is late, and would get nothing
+    /// done if all that is late had to be done again.
+    overdue: Pending<F, Echo>,
+    /// See [`latency::reply_slack`].
+    slack: Duration,
     losses: Losses,
     counters: ClientCounters,
     /// Set while there is an admission puzzle to work on.
@@ -180,10 +204,13 @@ impl<F: PacketFormat> Client<F> {
             traffic,
             keys,
             connected: false,
+            connection: 0,
             streams: None,
             outbox: Outbox::new(config.outbox_max),
-            inboxes: ReadInboxes::new(config.inboxes_max),
+            inboxes: ReadInboxes::new(&config),
             pending: Pending::new(config.pending_max),
+            overdue: Pending::new(config.pending_max),
+            slack: config.transport,
             losses: Losses::default(),
             counters: ClientCounters::default(),
             puzzle_wake: None,
@@ -202,9 +229,12 @@ impl<F: PacketFormat> Client<F> {
     ) {
         self.view.set_anchor(anchor);
         let parameters = directory.parameters.clone();
+        let length = directory.encode_body().len();
         if !self.view.insert(directory, now) {
             return;
         }
+        let parts = length.div_ceil(PART_LEN);
+        self.slack = latency::reply_slack(&parameters, parts, self.config.transport);
         self.puzzle_wake = Some(now);
         let (payload, loops) = (parameters.payload_rate, parameters.loop_rate);
         match &mut self.streams {
@@ -239,6 +269,7 @@ impl<F: PacketFormat> Client<F> {
     /// The link to the entry gateway stands. Changes nothing about when ticks come.
     pub fn handle_connected(&mut self, _now: Instant) {
         self.connected = true;
+        self.connection += 1;
     }
 
     /// The link is gone. Ticks go on and carry nothing, and what waits, waits.
@@ -260,13 +291,14 @@ impl<F: PacketFormat> Client<F> {
     pub fn handle_open(&mut self, order: OpenOrder, now: Instant) -> bool {
         let order = Arc::new(order);
         self.puzzle_wake = Some(now);
-        self.inboxes.insert(order.clone()) && self.outbox.push(Outgoing::Open(order))
+        let known = self.inboxes.insert(order.clone(), now, &mut self.keys);
+        known && self.outbox.push(Outgoing::Open(order))
     }
 
     /// An inbox is to be asked as often as another class. Applied after random hours, so that a
     /// gateway cannot tell when a person changed their mind, nor couple two inboxes by it.
-    pub fn handle_class(&mut self, inbox: InboxId, class: FetchClass, _now: Instant) {
-        self.inboxes.set_class(&inbox, class);
+    pub fn handle_class(&mut self, inbox: InboxId, class: FetchClass, now: Instant) {
+        self.inboxes.set_class(inbox, class, now, &mut self.keys);
     }
 
     /// Reads an inbox no longer and closes it.
@@ -285,8 +317,9 @@ impl<F: PacketFormat> Client<F> {
     /// A deadline of [`Client::poll_timeout`] has come: builds what is due within the lead, takes
     /// back what got no reply.
     pub fn handle_timeout(&mut self, now: Instant) {
-        while let Some(Echo { gateway, errand }) = self.pending.pop_lost(now) {
-            self.give_back(gateway, errand);
+        while self.overdue.pop_lost(now).is_some() {}
+        while let Some((surb, waiting)) = self.pending.pop_overdue(now) {
+            self.give_back(surb, waiting, now);
         }
         self.solve_puzzles(now);
         let until = now + self.config.lead;
@@ -354,6 +387,12 @@ impl<F: PacketFormat> Client<F> {
     /// Cells and orders that wait for a tick, and those on their way.
     pub fn outbox_len(&self) -> (usize, usize) {
         (self.outbox.waiting(), self.outbox.on_their_way())
+    }
+
+    /// What each class of inboxes can expect; `None` before the first directory.
+    pub fn fetch_numbers(&self, now: Instant) -> Option<[FetchNumbers; 3]> {
+        let directory = self.view.current(now)?;
+        Some(self.inboxes.numbers(&directory.parameters))
     }
 
     /// Inboxes that are read, and those of them that stand.

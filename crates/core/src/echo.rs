@@ -278,12 +278,17 @@ impl<F: PacketFormat, T> Pending<F, T> {
 
     /// An echo whose deadline has passed.
     pub fn pop_lost(&mut self, now: Instant) -> Option<T> {
+        self.pop_overdue(now).map(|(_, waiting)| waiting.what)
+    }
+
+    /// The same, with its name and all that belongs to it.
+    pub fn pop_overdue(&mut self, now: Instant) -> Option<(SurbId, Waiting<F, T>)> {
         let ((deadline, surb), ()) = self.by_deadline.first_key_value()?;
         if *deadline > now {
             return None;
         }
         let surb = *surb;
-        self.take(&surb).map(|w| w.what)
+        Some((surb, self.take(&surb)?))
     }
 
     /// The next deadline.

@@ -76,8 +76,6 @@ pub struct Deposit {
 pub struct Fetch {
     /// Which inbox.
     pub inbox: InboxId,
-    /// How many waiting cells to pass over, because earlier fetches are on their way to them.
-    pub skip: u8,
     /// Cells that the reader has kept and the gateway may forget, at most [`ACKS_MAX`].
     pub acks: Vec<CellId>,
     /// By the inbox' own key, over everything above and the place it is meant for.
@@ -134,13 +132,11 @@ impl Fetch {
         place: Place<'_>,
         reader: &IdentitySecret,
         inbox: InboxId,
-        skip: u8,
         acks: &[CellId],
     ) -> Self {
         let acks = acks[..acks.len().min(ACKS_MAX)].to_vec();
         let mut fetch = Self {
             inbox,
-            skip,
             acks,
             signature: [0; SIGNATURE_LEN],
         };
@@ -155,7 +151,7 @@ impl Fetch {
 
     fn signed_text(&self, place: Place<'_>) -> Vec<u8> {
         let mut w = place.writer();
-        w.put(&self.inbox.0).u8(self.skip).u8(self.acks.len() as u8);
+        w.put(&self.inbox.0).u8(self.acks.len() as u8);
         self.acks.iter().for_each(|id| {
             w.put(&id.0);
         });
@@ -259,10 +255,7 @@ impl Envelope {
                     .put(&d.cell[..]);
             }
             Request::Fetch(f) => {
-                w.u8(KIND_FETCH)
-                    .put(&f.inbox.0)
-                    .u8(f.skip)
-                    .u8(f.acks.len() as u8);
+                w.u8(KIND_FETCH).put(&f.inbox.0).u8(f.acks.len() as u8);
                 f.acks.iter().for_each(|id| {
                     w.put(&id.0);
                 });
@@ -329,7 +322,7 @@ fn decode_request(mut r: Reader<'_>) -> Result<Request, DecodeError> {
             cell: Box::new(r.array()?),
         }),
         KIND_FETCH => {
-            let (inbox, skip, count) = (InboxId::decode(&mut r)?, r.u8()?, usize::from(r.u8()?));
+            let (inbox, count) = (InboxId::decode(&mut r)?, usize::from(r.u8()?));
             if count > ACKS_MAX {
                 return Err(DecodeError::TooLong("acks"));
             }
@@ -338,7 +331,6 @@ fn decode_request(mut r: Reader<'_>) -> Result<Request, DecodeError> {
                 .collect::<Result<_, _>>()?;
             Request::Fetch(Fetch {
                 inbox,
-                skip,
                 acks,
                 signature: r.array()?,
             })

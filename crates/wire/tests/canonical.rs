@@ -105,8 +105,7 @@ impl Draw {
                 let acks: Vec<CellId> = (0..self.below(ACKS_MAX + 4))
                     .map(|_| CellId(self.array()))
                     .collect();
-                let [skip] = self.array();
-                let fetch = Fetch::signed(PLACE, &secret, inbox, skip, &acks);
+                let fetch = Fetch::signed(PLACE, &secret, inbox, &acks);
                 assert_eq!(fetch.acks, acks[..acks.len().min(ACKS_MAX)]);
                 Request::Fetch(fetch)
             }

@@ -232,7 +232,7 @@ fn signed_request_of(
                     .map(|id| CellId(id.try_into().unwrap()))
                     .collect()
             };
-            let fetch = Fetch::signed(place, &secret, inbox, block.number("skip"), &acks);
+            let fetch = Fetch::signed(place, &secret, inbox, &acks);
             assert!(fetch.verify(place, &reader).is_ok(), "{}", block.at);
             assert!(others.iter().all(|o| fetch.verify(*o, &reader).is_err()));
             Request::Fetch(fetch)

@@ -1,106 +1,105 @@
-//! The inboxes a client reads: which one a fetch tick asks, what it acknowledges.
-//!
-//! A tick's draw picks one of `slots` places, as many as the next power of two that holds all
-//! inboxes; a place without an inbox is cover. So every inbox sees a Poisson stream of its own,
-//! independent of the others, whose rate changes only when the number of inboxes doubles: a gateway
-//! cannot couple two inboxes of one person by a common change.
+//! The inboxes a client reads: what a fetch acknowledges, and which cells are news. Which of them
+//! a fetch tick asks is [`super::schedule`]'s business.
 
+use super::ClientConfig;
 use super::outbox::{FetchClass, OpenOrder};
+use super::schedule::{FetchNumbers, Schedule};
+use directory::Parameters;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use wire::ids::{CellId, InboxId, NodeId};
 use wire::request::ACKS_MAX;
-use wire::rng::pick;
+use wire::rng::KeyRng;
+use wire::time::Instant;
 
-/// Fewest places.
-const SLOTS_MIN: usize = 2;
-/// Ids of cells that were acknowledged, kept to know a straggler by.
-const SEEN_MAX: usize = 512;
+/// Ids of cells that were acknowledged, kept for each inbox to know a straggler by; the oldest goes.
+/// Four times the quota that a directory sets now.
+const SEEN_MAX: usize = 1_024;
+/// How often an acknowledgement is said again unless it is known to have been heard: of three that
+/// are lost one time in six, all are lost one time in two hundred.
+const SAID_AGAIN: u8 = 2;
 
 /// What a fetch tick asks.
 pub(super) struct FetchPlan {
     pub(super) order: Arc<OpenOrder>,
-    pub(super) skip: u8,
     pub(super) acks: Vec<CellId>,
 }
 
 struct Inbox {
     order: Arc<OpenOrder>,
-    class: FetchClass,
     opened: bool,
-    /// Fetches on their way.
-    in_flight: usize,
-    /// Cells that waited behind the one in the newest reply.
-    remaining: u16,
     /// Given to the owner, not yet acknowledged by it.
     given: BTreeSet<CellId>,
     /// Kept by the owner, to be said to the gateway.
     acks: VecDeque<CellId>,
-    /// Said to the gateway, newest last; whether it heard is known when that fetch is answered.
-    seen: VecDeque<CellId>,
+    /// Said, and how often they are to be said again in fetches that have room: waiting until a fetch
+    /// counts as lost, the gateway would give those cells again meanwhile.
+    again: VecDeque<(CellId, u8)>,
+    /// Said to the gateway, whether it heard or not.
+    seen: BTreeSet<CellId>,
+    /// The same, oldest first.
+    seen_order: VecDeque<CellId>,
 }
 
 /// All inboxes a client reads. At most `capacity`.
 pub(super) struct ReadInboxes {
     capacity: usize,
-    places: Vec<Option<InboxId>>,
+    schedule: Schedule,
     by_id: BTreeMap<InboxId, Inbox>,
 }
 
 impl ReadInboxes {
-    pub(super) fn new(capacity: usize) -> Self {
+    pub(super) fn new(config: &ClientConfig) -> Self {
         Self {
-            capacity,
-            places: vec![None; SLOTS_MIN],
+            capacity: config.inboxes_max,
+            schedule: Schedule::new(config),
             by_id: BTreeMap::new(),
         }
     }
 
-    /// An inbox to read once it stands. A known one gets the new order and keeps its place.
-    pub(super) fn insert(&mut self, order: Arc<OpenOrder>) -> bool {
-        let id = order.inbox;
+    /// An inbox to read once it stands. A known one gets the new order and keeps its places.
+    pub(super) fn insert(
+        &mut self,
+        order: Arc<OpenOrder>,
+        now: Instant,
+        keys: &mut KeyRng,
+    ) -> bool {
+        let (id, class) = (order.inbox, order.class);
         if let Some(inbox) = self.by_id.get_mut(&id) {
             inbox.order = order;
+            self.schedule.wish(id, class, now, keys);
             return true;
         }
         if self.by_id.len() >= self.capacity {
             return false;
         }
-        let place = match self.places.iter().position(Option::is_none) {
-            Some(place) => place,
-            None => {
-                let len = self.places.len();
-                self.places.resize(len * 2, None);
-                len
-            }
-        };
-        self.places[place] = Some(id);
+        self.schedule.insert(id, class);
         let inbox = Inbox {
-            class: order.class,
             order,
             opened: false,
-            in_flight: 0,
-            remaining: 0,
             given: BTreeSet::new(),
             acks: VecDeque::new(),
-            seen: VecDeque::new(),
+            again: VecDeque::new(),
+            seen: BTreeSet::new(),
+            seen_order: VecDeque::new(),
         };
         self.by_id.insert(id, inbox);
         true
     }
 
     pub(super) fn remove(&mut self, id: &InboxId) -> Option<Arc<OpenOrder>> {
-        self.places
-            .iter_mut()
-            .filter(|p| p.as_ref() == Some(id))
-            .for_each(|p| *p = None);
+        self.schedule.remove(id);
         self.by_id.remove(id).map(|inbox| inbox.order)
     }
 
-    pub(super) fn set_class(&mut self, id: &InboxId, class: FetchClass) {
-        if let Some(inbox) = self.by_id.get_mut(id) {
-            inbox.class = class;
-        }
+    pub(super) fn set_class(
+        &mut self,
+        id: InboxId,
+        class: FetchClass,
+        now: Instant,
+        keys: &mut KeyRng,
+    ) {
+        self.schedule.wish(id, class, now, keys);
     }
 
     pub(super) fn opened(&mut self, id: &InboxId) {
@@ -115,49 +114,43 @@ impl ReadInboxes {
         inbox.is_some_and(|inbox| std::mem::replace(&mut inbox.opened, false))
     }
 
-    /// What the draw of a fetch tick asks, if there is an open, reachable inbox at its place.
-    pub(super) fn pick(
-        &mut self,
-        draw: u64,
-        reachable: impl Fn(&NodeId) -> bool,
-    ) -> Option<FetchPlan> {
-        let id = (*self.places.get(pick(draw, self.places.len())?)?)?;
-        let inbox = self.by_id.get_mut(&id)?;
-        if !inbox.opened || !reachable(&inbox.order.gateway) {
-            return None;
-        }
-        let count = inbox.acks.len().min(ACKS_MAX);
-        let acks: Vec<CellId> = inbox.acks.drain(..count).collect();
-        // Cells that still lie in front at the gateway: those the owner has not kept yet, those
-        // whose acknowledgement did not fit, and those that fetches on their way will bring.
-        let coming = inbox.in_flight.min(usize::from(inbox.remaining));
-        let skip = inbox.given.len() + inbox.acks.len() + coming;
-        inbox.in_flight += 1;
-        inbox.seen.extend(&acks);
-        let surplus = inbox.seen.len().saturating_sub(SEEN_MAX);
-        inbox.seen.drain(..surplus);
-        let skip = u8::try_from(skip).unwrap_or(u8::MAX);
-        Some(FetchPlan {
-            order: inbox.order.clone(),
-            skip,
-            acks,
-        })
+    /// Does what was wished hours ago. Before each [`ReadInboxes::pick`].
+    pub(super) fn settle(&mut self, now: Instant, keys: &mut KeyRng) {
+        self.schedule.settle(now, keys);
     }
 
-    /// A fetch was answered. Returns whether its cell is new to the owner.
-    pub(super) fn fetched(&mut self, id: &InboxId, cell: Option<CellId>, remaining: u16) -> bool {
+    /// What the draw of a fetch tick asks, if there is an open inbox at its place, at a gateway that
+    /// `may` be asked now.
+    pub(super) fn pick(&mut self, draw: u64, may: impl Fn(&NodeId) -> bool) -> Option<FetchPlan> {
+        let id = self.schedule.pick(draw)?;
+        let inbox = self.by_id.get_mut(&id)?;
+        if !inbox.opened || !may(&inbox.order.gateway) {
+            return None;
+        }
+        let acks = inbox.say();
+        let order = inbox.order.clone();
+        Some(FetchPlan { order, acks })
+    }
+
+    /// A fetch was answered: what it acknowledged has been heard.
+    pub(super) fn heard(&mut self, id: &InboxId, acks: &[CellId]) {
+        if let Some(inbox) = self.by_id.get_mut(id)
+            && !inbox.again.is_empty()
+        {
+            inbox.again.retain(|(ack, _)| !acks.contains(ack));
+        }
+    }
+
+    /// A fetch brought a cell. Returns whether it is new to the owner.
+    pub(super) fn fetched(&mut self, id: &InboxId, cell: CellId) -> bool {
         let Some(inbox) = self.by_id.get_mut(id) else {
             return false;
         };
-        inbox.in_flight = inbox.in_flight.saturating_sub(1);
-        inbox.remaining = remaining;
-        let Some(cell) = cell else { return false };
         if inbox.given.contains(&cell) || inbox.acks.contains(&cell) {
             return false;
         }
-        if let Some(at) = inbox.seen.iter().position(|id| *id == cell) {
+        if inbox.seen.contains(&cell) {
             // The gateway still has it: the acknowledgement was lost, or is slower than this.
-            inbox.seen.remove(at);
             inbox.acks.push_back(cell);
             return false;
         }
@@ -165,13 +158,12 @@ impl ReadInboxes {
     }
 
     /// A fetch got no answer: what it acknowledged is said again.
-    pub(super) fn fetch_lost(&mut self, id: &InboxId, acks: Vec<CellId>) {
+    pub(super) fn fetch_lost(&mut self, id: &InboxId, acks: &[CellId]) {
         if let Some(inbox) = self.by_id.get_mut(id) {
-            inbox.in_flight = inbox.in_flight.saturating_sub(1);
-            inbox.seen.retain(|id| !acks.contains(id));
-            for ack in acks.into_iter().rev() {
-                if !inbox.acks.contains(&ack) {
-                    inbox.acks.push_front(ack);
+            for ack in acks.iter().rev() {
+                let waits = inbox.again.iter().any(|(again, _)| again == ack);
+                if !waits && !inbox.acks.contains(ack) {
+                    inbox.acks.push_front(*ack);
                 }
             }
         }
@@ -192,5 +184,40 @@ impl ReadInboxes {
             self.by_id.len(),
             self.by_id.values().filter(|i| i.opened).count(),
         )
+    }
+
+    /// What each class can expect.
+    pub(super) fn numbers(&self, p: &Parameters) -> [FetchNumbers; 3] {
+        self.schedule.numbers(p)
+    }
+}
+
+impl Inbox {
+    /// What the next fetch acknowledges: what was never said, then what may not have been heard.
+    fn say(&mut self) -> Vec<CellId> {
+        let count = self.acks.len().min(ACKS_MAX);
+        let mut acks: Vec<CellId> = self.acks.drain(..count).collect();
+        for _ in 0..self.again.len().min(ACKS_MAX - count) {
+            let Some((ack, times)) = self.again.pop_front() else {
+                break;
+            };
+            acks.push(ack);
+            if times > 1 {
+                self.again.push_back((ack, times - 1));
+            }
+        }
+        for ack in &acks[..count] {
+            self.again.push_back((*ack, SAID_AGAIN));
+            if self.seen.insert(*ack) {
+                self.seen_order.push_back(*ack);
+            }
+        }
+        let surplus = self.again.len().saturating_sub(SEEN_MAX);
+        self.again.drain(..surplus);
+        let surplus = self.seen_order.len().saturating_sub(SEEN_MAX);
+        for oldest in self.seen_order.drain(..surplus) {
+            self.seen.remove(&oldest);
+        }
+        acks
     }
 }

@@ -1,5 +1,11 @@
 //! Replies that came, came late and did not come, by gateway. The client knows every delay it drew,
 //! so lateness is exact; loss is the alarm for dropping attacks.
+//!
+//! Two verdicts. *Lossy* is for a person: a share of lost replies that no honest network has. *Failing*
+//! is for whoever chooses gateways: this one answers far less than the others do, so it is the
+//! gateway and not the mixes between or our own link. It is a sequential test (CUSUM) of "loses what
+//! the others lose" against "loses nine of ten", so that 30 % of loss everywhere condemns nobody and
+//! a gateway that is dead is known after six replies where nothing else is lost.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -14,9 +20,22 @@ const WINDOW: u32 = 100;
 const ALARM: u32 = 15;
 /// Gateways counted; those of the directory, so more than this is no honest network.
 const GATEWAYS_MAX: usize = 4_096;
+/// Weight of the newest outcome in a gateway's share of losses.
+const NEWEST: f64 = 1.0 / 16.0;
+/// Share of losses of a gateway that fails.
+const FAILING: f64 = 0.9;
+/// Natural loss is taken for at least this.
+const NATURAL: f64 = 0.02;
+/// Where all others lose more than this, the trouble is on our side of them.
+const EVERYWHERE: f64 = 0.5;
+/// What the others lose where none of them works.
+const UNKNOWN: f64 = 0.3;
+/// Odds, as logarithms, by which a gateway is declared failing (10⁹) and back (10⁴).
+const CONDEMN: f64 = 20.7;
+const ACQUIT: f64 = 9.2;
 
 /// What became of the requests to one gateway.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct GatewayLosses {
     /// Requests sent.
     pub sent: u64,
@@ -28,6 +47,9 @@ pub struct GatewayLosses {
     pub lost: u64,
     window: (u32, u32),
     lossy: bool,
+    share: f64,
+    evidence: f64,
+    failing: bool,
 }
 
 impl GatewayLosses {
@@ -36,18 +58,46 @@ impl GatewayLosses {
         self.lossy
     }
 
-    /// Counts one outcome; whether the alarm has just been raised (`true`) or has ended (`false`).
-    fn outcome(&mut self, lost: bool) -> Option<bool> {
+    /// Whether it answers so much less than the others that it is asked no more often than cover
+    /// would ask it.
+    pub fn failing(&self) -> bool {
+        self.failing
+    }
+
+    fn count(&mut self, lost: bool) {
+        self.share += NEWEST * (f64::from(u8::from(lost)) - self.share);
         self.window.0 += 1;
         self.window.1 += u32::from(lost);
-        if self.window.0 < WINDOW {
+        if self.window.0 >= WINDOW {
+            self.lossy = self.window.1 >= ALARM;
+            self.window = (0, 0);
+        }
+    }
+
+    /// Weighs one outcome, where the others lose a share of `others`. Whether the gateway fails,
+    /// where that is news.
+    fn weigh(&mut self, lost: bool, others: f64) -> Option<bool> {
+        if others > EVERYWHERE {
             return None;
         }
-        let raised = self.window.1 >= ALARM;
-        let news = raised != self.lossy;
-        self.lossy = raised;
-        self.window = (0, 0);
-        news.then_some(raised)
+        let others = others.max(NATURAL);
+        let against = if lost {
+            (FAILING / others).ln()
+        } else {
+            ((1.0 - FAILING) / (1.0 - others)).ln()
+        };
+        let (step, enough) = if self.failing {
+            (-against, ACQUIT)
+        } else {
+            (against, CONDEMN)
+        };
+        self.evidence = (self.evidence + step).max(0.0);
+        if self.evidence < enough {
+            return None;
+        }
+        self.evidence = 0.0;
+        self.failing = !self.failing;
+        Some(self.failing)
     }
 }
 
@@ -71,8 +121,14 @@ impl Losses {
                 sum.late += g.late;
                 sum.lost += g.lost;
                 sum.lossy |= g.lossy;
+                sum.failing |= g.failing;
                 sum
             })
+    }
+
+    /// See [`GatewayLosses::failing`].
+    pub fn failing(&self, gateway: &NodeId) -> bool {
+        self.0.get(gateway).is_some_and(|g| g.failing)
     }
 
     pub(super) fn sent(&mut self, gateway: NodeId) {
@@ -86,14 +142,49 @@ impl Losses {
         let g = self.entry(gateway)?;
         g.returned += 1;
         g.late += u64::from(late > LATE);
-        g.outcome(false)
+        self.outcome(&gateway, false)
     }
 
-    /// What is news of the gateway: whether it is failing.
-    pub(super) fn lost(&mut self, gateway: NodeId) -> Option<bool> {
-        let g = self.entry(gateway)?;
-        g.lost += 1;
-        g.outcome(true)
+    /// What is news of the gateway: whether it is failing. Where the link was `broken` meanwhile,
+    /// that says nothing about the gateway.
+    pub(super) fn lost(&mut self, gateway: NodeId, broken: bool) -> Option<bool> {
+        self.entry(gateway)?.lost += 1;
+        if broken {
+            return None;
+        }
+        self.outcome(&gateway, true)
+    }
+
+    /// What was counted as lost came after all.
+    pub(super) fn straggler(&mut self, gateway: NodeId) {
+        if let Some(g) = self.entry(gateway) {
+            g.lost = g.lost.saturating_sub(1);
+            g.returned += 1;
+            g.late += 1;
+        }
+    }
+
+    fn outcome(&mut self, gateway: &NodeId, lost: bool) -> Option<bool> {
+        let others = self.others(gateway);
+        let g = self.0.get_mut(gateway)?;
+        g.count(lost);
+        g.weigh(lost, others?)
+    }
+
+    /// What the others lose that work; `None` where there is none to compare with.
+    fn others(&self, gateway: &NodeId) -> Option<f64> {
+        let others = || self.0.iter().filter(|(id, _)| *id != gateway);
+        let (mut sum, mut count) = (0.0, 0_u32);
+        for (_, g) in others().filter(|(_, g)| !g.failing) {
+            sum += g.share;
+            count += 1;
+        }
+        others().next()?;
+        Some(if count == 0 {
+            UNKNOWN
+        } else {
+            sum / f64::from(count)
+        })
     }
 
     fn entry(&mut self, gateway: NodeId) -> Option<&mut GatewayLosses> {
@@ -101,5 +192,73 @@ impl Losses {
             return None;
         }
         Some(self.0.entry(gateway).or_default())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use wire::rng::{Purpose, TrafficRng};
+
+    const A: NodeId = NodeId([1; 28]);
+    const B: NodeId = NodeId([2; 28]);
+    const C: NodeId = NodeId([3; 28]);
+
+    /// `n` requests to each of three gateways, of which shares are lost; news as they came.
+    fn after(losses: &mut Losses, n: u64, shares: [(NodeId, f64); 3]) -> Vec<(u64, NodeId, bool)> {
+        let rng = TrafficRng::from_seed([7; 32]);
+        let mut news = Vec::new();
+        for i in 0..n {
+            let mut draws = rng.tick(Purpose::Simulation, i);
+            for (gateway, share) in shares {
+                let told = match draws.draw_open01() < share {
+                    true => losses.lost(gateway, false),
+                    false => losses.returned(gateway, Duration::ZERO),
+                };
+                news.extend(told.map(|failing| (i, gateway, failing)));
+            }
+        }
+        news
+    }
+
+    #[test]
+    fn loss_everywhere_condemns_nobody() {
+        for share in [0.0, 0.01, 0.3, 0.45, 0.6, 1.0] {
+            let mut losses = Losses::default();
+            let news = after(&mut losses, 20_000, [(A, share), (B, share), (C, share)]);
+            assert!(news.is_empty(), "{share}: {:?}", &news[..1]);
+        }
+    }
+
+    #[test]
+    fn a_dead_gateway_is_known_soon_and_taken_back_soon() {
+        for (natural, soon) in [(0.0, 6), (0.3, 60)] {
+            let mut losses = Losses::default();
+            after(&mut losses, 200, [(A, natural), (B, natural), (C, natural)]);
+            let news = after(&mut losses, 200, [(A, natural), (B, 1.0), (C, natural)]);
+            assert!(matches!(news[..], [(i, B, true)] if i < soon), "{news:?}");
+            assert!(losses.failing(&B) && !losses.failing(&A));
+            let news = after(&mut losses, 200, [(A, natural), (B, natural), (C, natural)]);
+            assert!(matches!(news[..], [(i, B, false)] if i < soon), "{news:?}");
+        }
+    }
+
+    #[test]
+    fn a_gateway_that_drops_half_is_known() {
+        let mut losses = Losses::default();
+        let news = after(&mut losses, 200, [(A, 0.01), (B, 0.6), (C, 0.01)]);
+        assert!(matches!(news[..], [(_, B, true), ..]), "{news:?}");
+    }
+
+    #[test]
+    fn a_broken_link_says_nothing_about_a_gateway() {
+        let mut losses = Losses::default();
+        after(&mut losses, 50, [(A, 0.0), (B, 0.0), (C, 0.0)]);
+        for _ in 0..1_000 {
+            assert_eq!(losses.lost(B, true), None);
+        }
+        assert_eq!(losses.total().lost, 1_000);
+        losses.straggler(B);
+        assert_eq!((losses.total().lost, losses.total().late), (999, 1));
     }
 }

@@ -1,7 +1,12 @@
-//! What waits for a send tick: cells, and orders about inboxes. First in, first out; what got no
-//! reply goes to the end again, as the identical cell.
+//! What waits for a send tick or a reply: cells, and orders about inboxes. Whose turn it is, is
+//! [`super::flows`]' business.
+//!
+//! What got no reply is sent again as the identical cell, before what is younger; what has failed
+//! again and again waits behind all that waits, so that it silences nobody.
 
-use std::collections::{BTreeMap, VecDeque};
+use super::flows::{FairQueue, Flow, FlowClass, Seat};
+use std::collections::BTreeMap;
+use std::ops::Bound;
 use std::sync::Arc;
 use wire::ids::{CellId, Epoch, InboxAddress, InboxId, NodeId, WriteTokenHash};
 use wire::keys::IdentitySecret;
@@ -20,26 +25,6 @@ pub struct DepositOrder {
     pub cell: Cell,
     /// With whom it shares the send ticks.
     pub flow: Flow,
-}
-
-/// Whose turn a cell waits for.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
-pub struct Flow {
-    /// What goes before what.
-    pub class: FlowClass,
-    /// The owner's number for a contact or a transfer: those of one class take turns.
-    pub peer: u64,
-}
-
-/// What goes before what.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
-pub enum FlowClass {
-    /// Receipts, and orders about inboxes.
-    Control,
-    /// What people wait for.
-    Chat,
-    /// Files: what the others leave, and at least one send tick in eight.
-    Bulk,
 }
 
 /// An inbox of one's own.
@@ -70,8 +55,8 @@ pub enum FetchClass {
 }
 
 impl OpenOrder {
-    pub(super) fn fetch(&self, place: Place<'_>, skip: u8, acks: &[CellId]) -> Fetch {
-        Fetch::signed(place, &self.reader, self.inbox, skip, acks)
+    pub(super) fn fetch(&self, place: Place<'_>, acks: &[CellId]) -> Fetch {
+        Fetch::signed(place, &self.reader, self.inbox, acks)
     }
 }
 
@@ -128,12 +113,21 @@ impl Outgoing {
     }
 }
 
+/// What waits for orders about inboxes to leave takes turns as this peer.
+const ORDERS: u64 = u64::MAX;
+/// After every so many losses something goes to the end.
+const PATIENCE: u32 = 3;
+
 /// State of one thing to send.
 struct Entry {
     outgoing: Outgoing,
     puzzle: Puzzle,
-    sent_before: bool,
-    queued: bool,
+    /// How often it left.
+    sent: u32,
+    lost: u32,
+    age: u64,
+    /// Waits for a tick; otherwise it is on its way.
+    waits: bool,
 }
 
 /// An `Open`'s admission puzzle. It is solved in small steps between ticks: solved at its tick, it
@@ -151,6 +145,21 @@ impl Entry {
         match self.outgoing {
             Outgoing::Open(_) => matches!(self.puzzle, Puzzle::Solved(..)),
             Outgoing::Deposit(_) | Outgoing::Close(_) => true,
+        }
+    }
+
+    fn seat(&self) -> Seat {
+        let flow = match &self.outgoing {
+            Outgoing::Deposit(d) => d.flow,
+            Outgoing::Open(_) | Outgoing::Close(_) => Flow {
+                class: FlowClass::Control,
+                peer: ORDERS,
+            },
+        };
+        Seat {
+            flow,
+            gateway: self.outgoing.gateway(),
+            age: self.age,
         }
     }
 
@@ -175,23 +184,28 @@ impl Entry {
     }
 }
 
-/// Everything that is not answered yet, waiting or on its way.
+/// Everything that is not answered yet, waiting or on its way: at most `capacity` things.
 pub(super) struct Outbox {
     capacity: usize,
-    queue: VecDeque<Name>,
+    /// What waits and could leave.
+    queue: FairQueue<Name>,
     entries: BTreeMap<Name, Entry>,
+    waiting: usize,
+    next_age: u64,
 }
 
 impl Outbox {
     pub(super) fn new(capacity: usize) -> Self {
         Self {
             capacity,
-            queue: VecDeque::new(),
+            queue: FairQueue::new(),
             entries: BTreeMap::new(),
+            waiting: 0,
+            next_age: 0,
         }
     }
 
-    /// Queues something new at the end. The same thing twice is one thing.
+    /// Queues something new. The same thing twice is one thing.
     pub(super) fn push(&mut self, outgoing: Outgoing) -> bool {
         let name = outgoing.name();
         if self.entries.contains_key(&name) {
@@ -200,39 +214,80 @@ impl Outbox {
         if self.entries.len() >= self.capacity {
             return false;
         }
-        self.queue.push_back(name);
-        self.entries.insert(
-            name,
-            Entry {
-                outgoing,
-                puzzle: Puzzle::None,
-                sent_before: false,
-                queued: true,
-            },
-        );
+        let entry = Entry {
+            outgoing,
+            puzzle: Puzzle::None,
+            sent: 0,
+            lost: 0,
+            age: self.age(),
+            waits: false,
+        };
+        self.entries.insert(name, entry);
+        self.wait(name);
         true
     }
 
-    /// Queues something that got no reply, behind all that waits, unless it was given up. In front
-    /// of it, what is for a dead gateway would keep everything else from ever leaving.
-    pub(super) fn push_again(&mut self, outgoing: Outgoing) {
-        let name = outgoing.name();
+    fn age(&mut self) -> u64 {
+        self.next_age += 1;
+        self.next_age
+    }
+
+    fn wait(&mut self, name: Name) {
         if let Some(entry) = self.entries.get_mut(&name)
-            && !entry.queued
+            && !std::mem::replace(&mut entry.waits, true)
         {
-            entry.queued = true;
-            self.queue.push_back(name);
+            self.waiting += 1;
+            if entry.ready() {
+                self.queue.insert(entry.seat(), name);
+            }
+        }
+    }
+
+    /// Something got no reply: it waits again, where its age puts it, unless it was given up. Time
+    /// and again without a reply, it goes to the end: what its gateway drops on purpose would
+    /// otherwise keep what is younger from ever leaving.
+    pub(super) fn push_again(&mut self, outgoing: &Outgoing) {
+        let (name, end) = (outgoing.name(), self.age());
+        if let Some(entry) = self.entries.get_mut(&name)
+            && !entry.waits
+        {
+            entry.lost += 1;
+            if entry.lost.is_multiple_of(PATIENCE) {
+                entry.age = end;
+            }
+            self.wait(name);
+        }
+    }
+
+    /// Something got a reply that is no answer to it: it goes to the end.
+    pub(super) fn push_last(&mut self, outgoing: &Outgoing) {
+        let (name, end) = (outgoing.name(), self.age());
+        if let Some(entry) = self.entries.get_mut(&name)
+            && !entry.waits
+        {
+            entry.age = end;
+            self.wait(name);
         }
     }
 
     /// Works on the first unsolved puzzle for `epoch`, at most `hashes` hashes. Returns whether
     /// there is more to do.
     pub(super) fn solve(&mut self, epoch: Epoch, difficulty: u8, hashes: u32) -> bool {
-        let open = |(name, entry): (&Name, &mut Entry)| match name {
-            Name::Open(_) => entry.solve_step(epoch, difficulty, hashes),
-            Name::Deposit(_) | Name::Close(_) => None,
-        };
-        self.entries.iter_mut().find_map(open).is_some()
+        let first = Bound::Included(Name::Open(InboxId([0; 32])));
+        let last = Bound::Included(Name::Open(InboxId([0xff; 32])));
+        for (name, entry) in self.entries.range_mut((first, last)) {
+            let before = entry.ready();
+            if entry.solve_step(epoch, difficulty, hashes).is_none() {
+                continue;
+            }
+            match (entry.waits, before, entry.ready()) {
+                (true, false, true) => self.queue.insert(entry.seat(), *name),
+                (true, true, false) => drop(self.queue.remove(&entry.seat())),
+                (true, true, true) | (true, false, false) | (false, _, _) => {}
+            }
+            return true;
+        }
+        false
     }
 
     /// Its request, once [`Outbox::pop`] has given it out.
@@ -245,25 +300,21 @@ impl Outbox {
         outgoing.request(place, admission)
     }
 
-    /// The first that can be sent now. What cannot (its gateway is in no directory, or is our
-    /// entry) keeps its place.
-    pub(super) fn pop(&mut self, reachable: impl Fn(&NodeId) -> bool) -> Option<Outgoing> {
-        let entries = &self.entries;
-        let at = self.queue.iter().position(|name| {
-            entries
-                .get(name)
-                .is_some_and(|e| e.ready() && reachable(&e.outgoing.gateway()))
-        })?;
-        let name = self.queue.remove(at)?;
+    /// What goes next, among what is for a gateway that `may` have something now. The rest keeps
+    /// its place.
+    pub(super) fn pop(&mut self, may: impl Fn(&NodeId) -> bool) -> Option<Outgoing> {
+        let name = self.queue.pop(may)?;
         let entry = self.entries.get_mut(&name)?;
-        entry.queued = false;
+        entry.waits = false;
+        entry.sent = entry.sent.saturating_add(1);
+        self.waiting -= 1;
         Some(entry.outgoing.clone())
     }
 
-    /// Whether this deposit is leaving for the first time.
-    pub(super) fn first_time(&mut self, handle: u64) -> bool {
-        let entry = self.entries.get_mut(&Name::Deposit(handle));
-        entry.is_some_and(|e| !std::mem::replace(&mut e.sent_before, true))
+    /// Whether this deposit has just left for the first time.
+    pub(super) fn first_time(&self, handle: u64) -> bool {
+        let entry = self.entries.get(&Name::Deposit(handle));
+        entry.is_some_and(|e| e.sent == 1)
     }
 
     /// It was answered. Returns whether that was news.
@@ -280,18 +331,21 @@ impl Outbox {
     }
 
     fn forget(&mut self, name: Name) -> bool {
-        let entry = self.entries.remove(&name);
-        if entry.as_ref().is_some_and(|e| e.queued) {
-            self.queue.retain(|n| *n != name);
+        let Some(entry) = self.entries.remove(&name) else {
+            return false;
+        };
+        if entry.waits {
+            self.waiting -= 1;
+            self.queue.remove(&entry.seat());
         }
-        entry.is_some()
+        true
     }
 
     pub(super) fn waiting(&self) -> usize {
-        self.queue.len()
+        self.waiting
     }
 
     pub(super) fn on_their_way(&self) -> usize {
-        self.entries.len() - self.queue.len()
+        self.entries.len() - self.waiting
     }
 }

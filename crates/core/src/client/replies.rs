@@ -1,7 +1,7 @@
 //! What comes back: the reply to one of this client's own reply blocks, each good once.
 
 use super::outbox::Outgoing;
-use super::{Client, ClientEvent, Echo, Errand};
+use super::{Client, ClientEvent, Errand};
 use sphinx::{DiscardReason, PacketFormat, Unwrapped};
 use wire::frame::PacketBytes;
 use wire::ids::NodeId;
@@ -19,23 +19,33 @@ impl<F: PacketFormat> Client<F> {
             Err(reason) => return self.counters.discards.count(reason),
         };
         // Single use: a second reply by the same reply block finds nothing here.
-        let Some(waiting) = self.pending.take(&surb) else {
+        let waiting = self.pending.take(&surb);
+        let overdue = waiting.is_none();
+        let Some(waiting) = waiting.or_else(|| self.overdue.take(&surb)) else {
             return self.counters.discards.count(DiscardReason::UnknownReply);
         };
         let reply = F::open_reply(&waiting.recovery, payload)
             .and_then(|plaintext| Reply::decode(&plaintext).map_err(|_| DiscardReason::BadPayload));
-        let Echo { gateway, errand } = waiting.what;
+        let gateway = waiting.what.gateway;
         match reply {
+            Ok(reply) if overdue => {
+                self.losses.straggler(gateway);
+                self.check_view(gateway, &reply);
+                self.handle_reply(waiting.what.errand, reply.answer);
+            }
             Ok(reply) => {
                 let late = now.saturating_since(waiting.expected);
                 let news = self.losses.returned(gateway, late);
                 self.tell(gateway, news);
                 self.check_view(gateway, &reply);
-                self.handle_reply(errand, reply.answer);
+                self.handle_reply(waiting.what.errand, reply.answer);
             }
             Err(reason) => {
                 self.counters.discards.count(reason);
-                self.give_back(gateway, errand);
+                if !overdue {
+                    self.count_loss(&waiting.what);
+                    self.put_back(waiting.what.errand);
+                }
             }
         }
     }
@@ -57,21 +67,15 @@ impl<F: PacketFormat> Client<F> {
             Errand::Cover | Errand::Loop => {}
             Errand::Send(outgoing) => self.handle_send_reply(outgoing, &answer),
             Errand::Fetch { inbox, acks } => match answer {
-                Answer::Cell {
-                    remaining,
-                    cell_id,
-                    cell,
-                } => {
-                    if self.inboxes.fetched(&inbox, Some(cell_id), remaining) {
+                Answer::Cell { cell_id, cell, .. } => {
+                    self.inboxes.heard(&inbox, &acks);
+                    if self.inboxes.fetched(&inbox, cell_id) {
                         self.events
                             .push_back(ClientEvent::Cell(inbox, cell_id, cell));
                     }
                 }
-                Answer::Empty => {
-                    self.inboxes.fetched(&inbox, None, 0);
-                }
+                Answer::Empty => self.inboxes.heard(&inbox, &acks),
                 Answer::Refused => {
-                    self.inboxes.fetched(&inbox, None, 0);
                     if self.inboxes.refused(&inbox) {
                         self.events.push_back(ClientEvent::InboxRefused(inbox));
                     }
@@ -81,7 +85,7 @@ impl<F: PacketFormat> Client<F> {
                 | Answer::Stored
                 | Answer::Opened { .. }
                 | Answer::Directory { .. }
-                | Answer::Unreadable => self.inboxes.fetch_lost(&inbox, acks),
+                | Answer::Unreadable => self.inboxes.fetch_lost(&inbox, &acks),
             },
         }
     }
@@ -102,7 +106,7 @@ impl<F: PacketFormat> Client<F> {
             // Closed, or already gone: either way it is.
             (Outgoing::Close(_), Answer::Done | Answer::Refused) => None,
             (Outgoing::Deposit(_) | Outgoing::Open(_) | Outgoing::Close(_), _) => {
-                return self.outbox.push_again(outgoing);
+                return self.outbox.push_last(&outgoing);
             }
         };
         if self.outbox.done(&outgoing) {

@@ -10,12 +10,30 @@ use crate::transmit::{Peer, Transmit};
 use directory::{Directory, Position};
 use sphinx::PacketFormat;
 use std::sync::Arc;
-use wire::ids::NodeId;
+use wire::ids::{NodeId, SurbId};
 use wire::request::{Place, Request};
 use wire::time::Instant;
 
 /// Hashes of one step at an admission puzzle: about a millisecond, far below the lead.
 const PUZZLE_STEP: u32 = 2_048;
+/// A reply that counts as lost is still known for so many times the slack that it had.
+const OVERDUE: u32 = 4;
+
+impl Errand {
+    /// What a reply is still good for once its request counts as lost.
+    fn for_straggler(&self) -> Self {
+        match self {
+            Self::Cover => Self::Cover,
+            Self::Loop => Self::Loop,
+            Self::Send(outgoing) => Self::Send(outgoing.clone()),
+            // What it acknowledges is said again by another.
+            Self::Fetch { inbox, .. } => Self::Fetch {
+                inbox: *inbox,
+                acks: Vec::new(),
+            },
+        }
+    }
+}
 
 impl<F: PacketFormat> Client<F> {
     /// A step of work on admission puzzles; more of it as soon as the owner has time.
@@ -52,13 +70,19 @@ impl<F: PacketFormat> Client<F> {
         let Some(directory) = self.ready(now) else {
             return;
         };
-        let entry = self.entry;
-        let reachable = |gateway: &NodeId| reachable(&directory, &entry, gateway);
+        self.inboxes.settle(now, &mut self.keys);
+        let (entry, losses) = (self.entry, &self.losses);
+        let cover = echo::draw_gateway(&directory, draws.gateway, Some(entry));
+        // A failing gateway is asked when cover would have asked it, and at no other time.
+        let may = |gateway: &NodeId| {
+            reachable(&directory, &entry, gateway)
+                && (!losses.failing(gateway) || cover == Some(*gateway))
+        };
         if draws.coin {
-            if let Some(outgoing) = self.outbox.pop(reachable) {
+            if let Some(outgoing) = self.outbox.pop(may) {
                 return self.send_tick(at, draws, outgoing, &directory);
             }
-        } else if let Some(plan) = self.inboxes.pick(draws.inbox, reachable) {
+        } else if let Some(plan) = self.inboxes.pick(draws.inbox, may) {
             return self.fetch_tick(at, draws, plan, &directory);
         }
         self.cover_tick(at, draws, Errand::Cover, now);
@@ -71,6 +95,7 @@ impl<F: PacketFormat> Client<F> {
         outgoing: Outgoing,
         directory: &Arc<Directory>,
     ) {
+        self.counters.sends += 1;
         let gateway = outgoing.gateway();
         let place = Place {
             network: &directory.network,
@@ -99,12 +124,13 @@ impl<F: PacketFormat> Client<F> {
         plan: FetchPlan,
         directory: &Arc<Directory>,
     ) {
-        let FetchPlan { order, skip, acks } = plan;
+        let FetchPlan { order, acks } = plan;
+        self.counters.fetches += 1;
         let place = Place {
             network: &directory.network,
             gateway: &order.gateway,
         };
-        let request = Request::Fetch(order.fetch(place, skip, &acks));
+        let request = Request::Fetch(order.fetch(place, &acks));
         let errand = Errand::Fetch {
             inbox: order.inbox,
             acks,
@@ -173,24 +199,59 @@ impl<F: PacketFormat> Client<F> {
             at,
             frame: built.frame,
         });
-        let (expected, deadline) = (built.expected, built.expected + self.config.reply_slack);
-        let what = Echo { gateway, errand };
+        let (expected, deadline) = (built.expected, built.expected + self.slack);
+        let what = Echo {
+            gateway,
+            errand,
+            connection: self.connection,
+        };
         let waiting = Waiting {
             recovery: built.recovery,
             expected,
             deadline,
             what,
         };
-        if let Some(Echo { gateway, errand }) = self.pending.insert(built.surb, waiting) {
-            self.give_back(gateway, errand);
+        if let Some(evicted) = self.pending.insert(built.surb, waiting) {
+            self.count_loss(&evicted);
+            self.put_back(evicted.errand);
         }
     }
 
-    /// A request that got no reply: count it, and let its content wait for another tick.
-    pub(super) fn give_back(&mut self, gateway: NodeId, errand: Errand) {
-        let news = self.losses.lost(gateway);
-        self.tell(gateway, news);
+    /// A request that got no reply in time: count it, and let its content wait for another tick.
+    /// Should the reply come after all, that is as good.
+    pub(super) fn give_back(&mut self, surb: SurbId, waiting: Waiting<F, Echo>, now: Instant) {
+        self.count_loss(&waiting.what);
+        let Waiting {
+            recovery,
+            expected,
+            what,
+            ..
+        } = waiting;
+        let Echo {
+            gateway,
+            errand,
+            connection,
+        } = what;
+        let errand_too = errand.for_straggler();
         self.put_back(errand);
+        let overdue = Waiting {
+            recovery,
+            expected,
+            deadline: now + self.slack * OVERDUE,
+            what: Echo {
+                gateway,
+                errand: errand_too,
+                connection,
+            },
+        };
+        // One that is evicted is forgotten: its content waits already.
+        self.overdue.insert(surb, overdue);
+    }
+
+    pub(super) fn count_loss(&mut self, echo: &Echo) {
+        let broken = !self.connected || echo.connection != self.connection;
+        let news = self.losses.lost(echo.gateway, broken);
+        self.tell(echo.gateway, news);
     }
 
     /// Whether a gateway is failing, where that is news.
@@ -204,8 +265,8 @@ impl<F: PacketFormat> Client<F> {
     pub(super) fn put_back(&mut self, errand: Errand) {
         match errand {
             Errand::Cover | Errand::Loop => {}
-            Errand::Send(outgoing) => self.outbox.push_again(outgoing),
-            Errand::Fetch { inbox, acks } => self.inboxes.fetch_lost(&inbox, acks),
+            Errand::Send(outgoing) => self.outbox.push_again(&outgoing),
+            Errand::Fetch { inbox, acks } => self.inboxes.fetch_lost(&inbox, &acks),
         }
     }
 }

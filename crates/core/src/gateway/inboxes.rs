@@ -1,6 +1,7 @@
 //! The index of a gateway's inboxes: who may write and read, which cells wait, what expires when.
 //! Contents are in `crates/store`; nothing here ever sees a client.
 
+use crate::latency;
 use crate::stored::{InboxKey, InboxRecord, StoreOp, StoredCell, StoredInbox};
 use directory::Directory;
 use hmac::{Hmac, KeyInit, Mac};
@@ -9,7 +10,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 use wire::ids::{CellId, Epoch, InboxId, NodeId};
 use wire::request::{Answer, Close, Deposit, Fetch, Open, Place};
-use wire::time::UnixTime;
+use wire::time::{Instant, UnixTime};
 use zeroize::{Zeroize, ZeroizeOnDrop};
 
 /// The key under which inbox ids are hashed; the same over restarts, kept beside the store's key.
@@ -64,6 +65,8 @@ pub struct Context<'a> {
     pub epoch: Epoch,
     /// The wall clock now.
     pub unix: UnixTime,
+    /// Now.
+    pub now: Instant,
 }
 
 impl Context<'_> {
@@ -123,6 +126,17 @@ struct Slot {
     cell: StoredCell,
     /// While the store is at work on it; it is given to no reader before.
     ticket: Option<u64>,
+    /// When it was given to the reader last, in this process.
+    given: Option<Instant>,
+}
+
+impl Slot {
+    /// The lowest is given next. First the oldest of those that were never given, or so long ago
+    /// that the reader would have said that it has them; then whichever was given longest ago.
+    fn turn(&self, again: Duration, now: Instant) -> (Option<Instant>, u64) {
+        let fresh = |given: &Instant| now.saturating_since(*given) < again;
+        (self.given.filter(fresh), self.cell.sequence)
+    }
 }
 
 /// All inboxes of one gateway.
@@ -142,7 +156,11 @@ impl Inboxes {
             let cells = inbox
                 .cells
                 .into_iter()
-                .map(|cell| Slot { cell, ticket: None })
+                .map(|cell| Slot {
+                    cell,
+                    ticket: None,
+                    given: None,
+                })
                 .collect();
             (
                 inbox.key,
@@ -199,6 +217,7 @@ impl Inboxes {
         entry.cells.push_back(Slot {
             cell,
             ticket: Some(0),
+            given: None,
         });
         self.cells += 1;
         let op = StoreOp::PutCell {
@@ -270,16 +289,29 @@ impl Inboxes {
             }
             !acknowledged
         });
-        let durable = || entry.cells.iter().filter(|s| s.ticket.is_none());
-        let skip = usize::from(fetch.skip);
-        match durable().nth(skip) {
+        let again = latency::give_again_after(&context.directory.parameters);
+        let durable = entry.cells.iter_mut().filter(|s| s.ticket.is_none());
+        let (mut count, mut next) = (0_usize, None::<&mut Slot>);
+        for slot in durable {
+            count += 1;
+            if next
+                .as_ref()
+                .is_none_or(|n| slot.turn(again, context.now) < n.turn(again, context.now))
+            {
+                next = Some(slot);
+            }
+        }
+        match next {
             None => Outcome::Answer(Answer::Empty),
-            Some(slot) => Outcome::Read {
-                key,
-                sequence: slot.cell.sequence,
-                cell_id: slot.cell.id,
-                remaining: u16::try_from(durable().count() - skip - 1).unwrap_or(u16::MAX),
-            },
+            Some(slot) => {
+                slot.given = Some(context.now);
+                Outcome::Read {
+                    key,
+                    sequence: slot.cell.sequence,
+                    cell_id: slot.cell.id,
+                    remaining: u16::try_from(count - 1).unwrap_or(u16::MAX),
+                }
+            }
         }
     }
 

@@ -59,6 +59,7 @@ impl<F: PacketFormat> Gateway<F> {
             directory: &directory,
             epoch: self.hop.view.epoch_at(now),
             unix: self.hop.view.unix_at(now),
+            now,
         };
         let outcome = if self.waiting.len() >= STORE_WAITING_MAX {
             Outcome::Answer(Answer::Refused)

@@ -80,9 +80,9 @@ fn deposit_to(inbox: InboxId, token: WriteToken, n: u8) -> Request {
     })
 }
 
-fn fetch(skip: u8, acks: &[u8]) -> Request {
+fn fetch(acks: &[u8]) -> Request {
     let acks: Vec<_> = acks.iter().map(|n| cell_id(*n)).collect();
-    at_home(|place| Request::Fetch(Fetch::signed(place, &reader(), INBOX, skip, &acks)))
+    at_home(|place| Request::Fetch(Fetch::signed(place, &reader(), INBOX, &acks)))
 }
 
 fn close(by: &IdentitySecret) -> Request {
@@ -118,7 +118,7 @@ fn every_reason_to_refuse_a_deposit_looks_alike() {
     bench.pass(secs(5));
     assert_eq!(bench.kept(), (1, 0));
     assert!(bench.does(deposit(1)) == Answer::Refused);
-    assert!(bench.does(fetch(0, &[])) == Answer::Refused);
+    assert!(bench.does(fetch(&[])) == Answer::Refused);
     assert!(bench.disk.is_empty());
 }
 
@@ -147,11 +147,11 @@ fn a_wrong_readers_signature_changes_nothing() {
         gateway: &id(GATEWAY + 1),
     };
     let acks = [cell_id(1)];
-    let mut padded = Fetch::signed(elsewhere, &reader(), INBOX, 0, &[]);
+    let mut padded = Fetch::signed(elsewhere, &reader(), INBOX, &[]);
     padded.acks = acks.to_vec();
     let bad = [
-        at_home(|p| Request::Fetch(Fetch::signed(p, &stranger(), INBOX, 0, &acks))),
-        Request::Fetch(Fetch::signed(elsewhere, &reader(), INBOX, 0, &acks)),
+        at_home(|p| Request::Fetch(Fetch::signed(p, &stranger(), INBOX, &acks))),
+        Request::Fetch(Fetch::signed(elsewhere, &reader(), INBOX, &acks)),
         Request::Fetch(padded),
         close(&stranger()),
         Request::Close(Close::signed(elsewhere, &reader(), INBOX)),
@@ -161,11 +161,11 @@ fn a_wrong_readers_signature_changes_nothing() {
         assert!(bench.does(request) == Answer::Refused);
         assert_eq!(bench.kept(), (1, 1));
     }
-    assert!(bench.does(fetch(0, &[])) == given(1, 0));
+    assert!(bench.does(fetch(&[])) == given(1, 0));
     assert!(bench.does(close(&reader())) == Answer::Done);
     assert_eq!(bench.kept(), (0, 0));
     assert!(bench.disk.is_empty());
-    assert!(bench.does(fetch(0, &[])) == Answer::Refused);
+    assert!(bench.does(fetch(&[])) == Answer::Refused);
 }
 
 #[test]
@@ -188,7 +188,7 @@ fn an_inbox_is_opened_by_work_and_prolonged_by_its_key() {
     assert!(bench.does(open(&stranger(), 100)) == Answer::Refused);
     bench.does(deposit(1));
     assert!(bench.does(open(&reader(), 30)) == Answer::Opened { ttl_secs: 30 });
-    assert!(bench.does(fetch(0, &[])) == given(1, 0), "its cells stay");
+    assert!(bench.does(fetch(&[])) == given(1, 0), "its cells stay");
 }
 
 #[test]
@@ -197,7 +197,7 @@ fn a_deposit_is_answered_once_it_is_durable() {
     let (first, again) = (bench.ask(deposit(1)), bench.ask(deposit(1)));
     assert_eq!(bench.waiting.len(), 1, "stored once");
     assert!(bench.pass(secs(3)).is_empty());
-    assert!(bench.does_without_disk(fetch(0, &[])) == Answer::Empty);
+    assert!(bench.does_without_disk(fetch(&[])) == Answer::Empty);
     bench.work(true);
     // The disk was slower than the drawn delay: at once.
     let now = bench.now;
@@ -209,7 +209,7 @@ fn a_deposit_is_answered_once_it_is_durable() {
     }
     assert!(bench.does(deposit(1)) == Answer::Stored);
     assert_eq!((bench.disk.len(), bench.kept()), (1, (1, 1)));
-    assert!(bench.does(fetch(0, &[])) == given(1, 0));
+    assert!(bench.does(fetch(&[])) == given(1, 0));
 }
 
 #[test]
@@ -222,9 +222,9 @@ fn what_the_disk_did_not_take_was_never_here() {
         assert!(bench.world.open(asked, transmit).unwrap().answer == Answer::Refused);
     }
     assert_eq!((left.len(), bench.kept()), (2, (1, 0)));
-    assert!(bench.does(fetch(0, &[])) == Answer::Empty);
+    assert!(bench.does(fetch(&[])) == Answer::Empty);
     assert!(bench.does(deposit(1)) == Answer::Stored);
-    assert!(bench.does(fetch(0, &[])) == given(1, 0));
+    assert!(bench.does(fetch(&[])) == given(1, 0));
 }
 
 #[test]
@@ -240,33 +240,40 @@ fn an_inbox_opened_again_does_not_take_the_old_ones_receipts() {
     }
     let last = bench.waiting.pop().unwrap();
     bench.work(true);
-    assert!(bench.does_without_disk(fetch(0, &[])) == Answer::Empty);
+    assert!(bench.does_without_disk(fetch(&[])) == Answer::Empty);
     bench.waiting.push(last);
     bench.work(false);
     assert_eq!(bench.kept(), (1, 0));
 }
 
 #[test]
-fn a_fetch_passes_over_and_forgets() {
+fn every_fetch_gets_another_cell_and_what_is_acknowledged_is_forgotten() {
     let mut bench = with_inbox();
     for n in 1..=3 {
         bench.does(deposit(n));
     }
-    assert!(bench.does(fetch(0, &[])) == given(1, 2));
+    // Each fetch gets another cell, whatever became of the replies before it.
+    assert!(bench.does(fetch(&[])) == given(1, 2));
+    assert!(bench.does(fetch(&[])) == given(2, 2));
+    assert!(bench.does(fetch(&[])) == given(3, 2));
     assert!(
-        bench.does(fetch(0, &[])) == given(1, 2),
-        "until it is acknowledged"
+        bench.does(fetch(&[])) == given(1, 2),
+        "none is left: the one given longest ago, until it is acknowledged"
     );
-    assert!(bench.does(fetch(2, &[])) == given(3, 0));
-    assert!(bench.does(fetch(3, &[])) == Answer::Empty);
-    assert!(bench.does(fetch(0, &[1, 3, 9])) == given(2, 0));
+    assert!(bench.does(fetch(&[1, 3, 9])) == given(2, 0));
     assert_eq!((bench.kept(), bench.disk.len()), ((1, 1), 1));
     assert!(
         bench.does(deposit(4)) == Answer::Stored,
         "there is room again"
     );
-    assert!(bench.does(fetch(1, &[2])) == Answer::Empty);
-    assert!(bench.does(fetch(0, &[])) == given(4, 0));
+    assert!(bench.does(fetch(&[])) == given(4, 1), "never given: first");
+    assert!(bench.does(deposit(5)) == Answer::Stored);
+    // Whoever had it would have said so by now: before what is younger.
+    bench.pass(secs(4));
+    assert!(bench.does(fetch(&[])) == given(2, 2));
+    assert!(bench.does(fetch(&[2])) == given(4, 1));
+    assert!(bench.does(fetch(&[4])) == given(5, 0));
+    assert!(bench.does(fetch(&[5])) == Answer::Empty);
 }
 
 #[test]
@@ -285,7 +292,7 @@ fn cells_and_inboxes_end_at_their_time() {
     );
     bench.work(true);
     assert_eq!((bench.kept(), bench.disk.len()), ((1, 1), 1));
-    assert!(bench.does(fetch(0, &[])) == given(2, 0));
+    assert!(bench.does(fetch(&[])) == given(2, 0));
     bench.pass(secs(40));
     bench.work(true);
     assert_eq!((bench.kept(), bench.disk.len()), ((0, 0), 0));
