@@ -87,9 +87,6 @@ fn yields(loss: f64) -> Vec<(f64, f64)> {
         let [sends, stored, fetches, cells] = std::array::from_fn(|i| after[i] - before[client][i]);
         // Ticks: 50 + 50 a second, of the fetches three quarters for contacts, half of it empty.
         assert!((fetches / 40.0 - 18.75).abs() < 3.0, "{fetches}");
-        println!(
-            "loss {loss}: {stored} of {sends} sends stored, {cells} cells of {fetches} fetches"
-        );
         (stored / sends, cells / fetches)
     };
     let yields = vec![of(0), of(1)];
