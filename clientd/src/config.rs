@@ -76,6 +76,12 @@ pub struct Limits {
     pub contacts_max: usize,
     /// Cells and orders that wait for a tick or a reply.
     pub outbox_max: usize,
+    /// Bytes of one file; a longer one is refused.
+    pub file_max: u64,
+    /// Bytes of all files on the disk, uploads too; what would be more is refused.
+    pub files_bytes_max: u64,
+    /// A contact's file of so many bytes is fetched without asking; 0 always asks.
+    pub auto_accept_max: u64,
 }
 
 impl Default for Config {
@@ -103,6 +109,9 @@ impl Default for Limits {
             events_max: 10_000,
             contacts_max: 256,
             outbox_max: 4_096,
+            file_max: 1 << 30,
+            files_bytes_max: 4 << 30,
+            auto_accept_max: 25 << 20,
         }
     }
 }

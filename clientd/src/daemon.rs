@@ -12,6 +12,8 @@ use crate::config::Config;
 use crate::directories::{Directories, Offered};
 use crate::entry::Entries;
 use crate::eventloop::{DirectoryNews, EventLoop, Inputs, State};
+use crate::files::writing::Hand;
+use crate::files::{self, Files};
 use crate::history::{EventReader, History};
 use crate::link::{Dialler, Outlets};
 use crate::storage::{SharedStore, Storage};
@@ -38,6 +40,8 @@ use tokio::task::JoinHandle;
 use wire::frame::DirectoryPart;
 use wire::ids::SessionAddress;
 
+/// Uploads and files that came.
+const FILES_FOLDER: &str = "files";
 /// Frames and pieces between tasks. The gateway's constant rate fills no more in a second.
 const QUEUE: usize = 64;
 
@@ -107,6 +111,7 @@ struct Parts {
     newest: watch::Sender<Option<Arc<Directory>>>,
     directories: Directories,
     store: SharedStore,
+    files: Files,
     history: History,
     messenger: Messenger,
 }
@@ -122,13 +127,16 @@ impl Parts {
         let messenger = vault::open_messenger(&mut store, messenger_config(config, &network))?;
         let history = History::restore(&store, config.limits.events_max)
             .map_err(|error| NodeError::Ended(error.to_string()))?;
+        let store = SharedStore::new(store);
+        let files = open_files(config, dir, store.clone())?;
         Ok(Self {
             clock,
             network,
             entries,
             newest,
             directories,
-            store: SharedStore::new(store),
+            store,
+            files,
             history,
             messenger,
         })
@@ -149,6 +157,7 @@ impl Parts {
             newest,
             directories,
             store,
+            files,
             history,
             messenger,
         } = self;
@@ -161,7 +170,9 @@ impl Parts {
             client.handle_directory(directory, anchor, anchor.instant);
         }
         let (span, durable) = watch::channel(history.span());
-        let (storage, committed) = Storage::start(store.clone())?;
+        let (file_orders, news, file_news) = files::reading::start(&files)?;
+        let hand = Hand::new(files.clone());
+        let (storage, committed) = Storage::start(store.clone(), hand, news)?;
         let dialler = Dialler {
             tls: ClientTls::new().with_source(config.source_address),
             network: *network.id(),
@@ -190,6 +201,8 @@ impl Parts {
             messenger,
             history,
             storage,
+            files,
+            file_orders,
             uplink: frames,
             span,
             metrics,
@@ -203,11 +216,18 @@ impl Parts {
             directories: directory_news,
             commands,
             committed,
+            file_news,
             shutdown,
         };
         let running = tokio::spawn(eventloop.run(inputs));
         Ok((running, EventReader::new(store, durable)))
     }
+}
+
+fn open_files(config: &Config, dir: &DataDir, rows: SharedStore) -> Result<Files, NodeError> {
+    let (folder, limit) = (dir.file(FILES_FOLDER), config.limits.files_bytes_max);
+    Files::open(&folder, limit, rows, Entropy::os().key_rng()?)
+        .map_err(|error| NodeError::Ended(format!("{}: {error}", folder.display())))
 }
 
 /// The link's other ends.

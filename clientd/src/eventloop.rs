@@ -15,17 +15,20 @@
 //! shows nowhere, as long as it is shorter than the lead.
 
 mod answers;
+mod files;
 mod orders;
 
 use crate::api::problem::Problem;
 use crate::api::types::ApiEvent;
 use crate::commands::{Ask, Command, Reply, state_text};
+use crate::files::Files;
+use crate::files::reading::{FileNews, FileOrders};
 use crate::history::{History, Span};
 use crate::link::LinkEvent;
-use crate::storage::{Committed, PENDING_MAX, Storage};
+use crate::storage::{Committed, PENDING_MAX, Storage, Work};
 use crate::uplink::Due;
 use directory::Directory;
-use messaging::{Event, Messenger, Order};
+use messaging::{BlobWant, Event, Messenger, Order};
 use mizzle_core::client::{Client, ClientEvent};
 use mizzle_core::guard::Guard;
 use orders::Orders;
@@ -55,6 +58,7 @@ pub(crate) struct Inputs {
     pub(crate) directories: mpsc::Receiver<DirectoryNews>,
     pub(crate) commands: mpsc::Receiver<Command>,
     pub(crate) committed: mpsc::Receiver<Committed>,
+    pub(crate) file_news: mpsc::Receiver<FileNews>,
     pub(crate) shutdown: Shutdown,
 }
 
@@ -65,6 +69,8 @@ pub(crate) struct EventLoop {
     pub(crate) messenger: Messenger,
     pub(crate) history: History,
     pub(crate) storage: Storage,
+    pub(crate) files: Files,
+    pub(crate) file_orders: FileOrders,
     pub(crate) uplink: mpsc::Sender<Due>,
     pub(crate) span: watch::Sender<Span>,
     pub(crate) metrics: NodeMetrics,
@@ -92,11 +98,16 @@ pub(crate) struct State {
     directory_problem: Option<String>,
     split_view: bool,
     metrics_at: Option<Instant>,
+    /// Rows that belong to the next batch, and are not the Messenger's.
+    writes: Vec<Write>,
+    /// Records that the reading thread would not take.
+    unread: Vec<BlobWant>,
 }
 
 /// What waits until its rows are durable.
 struct Batch {
     orders: Vec<Order>,
+    checks: Vec<files::Check>,
     answers: Vec<(oneshot::Sender<Reply>, Reply)>,
     span: Span,
 }
@@ -114,6 +125,7 @@ impl EventLoop {
                 Some(committed) = inputs.committed.recv() => result = self.on_committed(committed),
                 () = tokio::time::sleep_until(deadline) => self.on_time(),
                 Some(event) = inputs.link.recv() => self.on_link(event),
+                Some(news) = inputs.file_news.recv(), if room => self.on_file_news(news),
                 Some(news) = inputs.directories.recv() => self.on_directory(news),
                 Some(command) = inputs.commands.recv(), if room => self.on_command(command),
             }
@@ -125,6 +137,7 @@ impl EventLoop {
             tracing::error!(%error, "the store failed; nothing more is acknowledged");
         }
         self.storage.close().await;
+        self.file_orders.close().await;
         result
     }
 
@@ -233,6 +246,7 @@ impl EventLoop {
             self.on_client_event(event, now);
         }
         self.follow_directory(now);
+        self.answer_unread();
         if self.state.pending.len() < PENDING_MAX {
             self.make_batch()?;
         }
@@ -297,30 +311,34 @@ impl EventLoop {
 
     /// Everything the Messenger has decided since the last batch, in the order of its contract.
     fn make_batch(&mut self) -> Result<(), StoreError> {
-        let (mut writes, mut told) = (Vec::new(), Vec::new());
+        let (mut work, mut told, mut checks) = (Work::default(), Vec::new(), Vec::new());
         while let Some(event) = self.messenger.poll_event() {
-            told.extend(self.take_event(event, &mut writes));
+            if let Some(event) = self.take_file_event(event, &mut work, &mut checks) {
+                told.extend(self.take_event(event, &mut work.writes));
+            }
         }
-        self.history.append(&told, &mut writes);
+        work.writes.append(&mut self.state.writes);
+        self.history.append(&told, &mut work.writes);
         let orders: Vec<_> = std::iter::from_fn(|| self.messenger.poll_transmit()).collect();
         let answers = std::mem::take(&mut self.state.answers);
-        let empty = writes.is_empty() && orders.is_empty() && answers.is_empty();
+        let empty = work.is_empty() && checks.is_empty() && orders.is_empty() && answers.is_empty();
         if empty {
             return Ok(());
         }
         let span = self.history.span();
         let batch = Batch {
             orders,
+            checks,
             answers,
             span,
         };
-        if writes.is_empty() && self.state.pending.is_empty() {
+        if work.is_empty() && batch.checks.is_empty() && self.state.pending.is_empty() {
             // Nothing to wait for.
             self.release(batch);
             return Ok(());
         }
         self.state.pending.push_back(batch);
-        self.storage.submit(writes)
+        self.storage.submit(work)
     }
 
     /// What an application hears of an event; rows go into the batch.
@@ -384,6 +402,7 @@ impl EventLoop {
 
     /// Step 5.
     fn release(&mut self, batch: Batch) {
+        self.start_checks(batch.checks);
         self.state.orders.add(batch.orders, &mut self.client);
         for (answer, reply) in batch.answers {
             // Whoever asked may have gone; asking again gives the same answer.

@@ -5,7 +5,7 @@
 //! the entry gateway, the store, the loopback API and the command line.
 //!
 //! Reading order: [`config`] · `daemon` (who is connected to whom) · `eventloop` · `uplink` and
-//! `link` · `storage` and `history` · `api` · `cli`.
+//! `link` · `storage`, `history` and `files` · `api` · `cli`.
 
 pub mod api;
 mod cli;
@@ -15,6 +15,9 @@ mod daemon;
 mod directories;
 mod entry;
 mod eventloop;
+// Uploads and downloads come with the routes of /v1/blobs.
+#[cfg_attr(not(test), allow(dead_code))]
+mod files;
 mod history;
 mod link;
 mod storage;

@@ -1,8 +1,11 @@
 //! The client's store on a thread of its own, so that the disk never delays a tick.
 //!
 //! Batches become durable in the order they were given; those that wait while one is being written
-//! become durable together with one flush. What a batch holds is the loop's business.
+//! become durable together with one flush. Records of files are written and synced before the rows of
+//! their batch. What a batch holds is the loop's business.
 
+use crate::files::reading::FileNews;
+use crate::files::writing::{FileJob, Hand};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use store::{ClientStore, StoreError, Write};
@@ -30,29 +33,47 @@ impl SharedStore {
 /// So many batches, in order, are durable; or nothing after them ever will be.
 pub(crate) type Committed = Result<usize, StoreError>;
 
+/// What becomes durable together.
+#[derive(Default)]
+pub(crate) struct Work {
+    /// Rows.
+    pub(crate) writes: Vec<Write>,
+    /// For files, before the rows.
+    pub(crate) jobs: Vec<FileJob>,
+}
+
+impl Work {
+    pub(crate) fn is_empty(&self) -> bool {
+        self.writes.is_empty() && self.jobs.is_empty()
+    }
+}
+
 /// The loop's end of the thread.
 pub(crate) struct Storage {
-    batches: mpsc::Sender<Vec<Write>>,
+    batches: mpsc::Sender<Work>,
     thread: JoinHandle<()>,
 }
 
 impl Storage {
     /// Starts the thread. Outcomes come through the receiver.
-    pub(crate) fn start(store: SharedStore) -> std::io::Result<(Self, mpsc::Receiver<Committed>)> {
+    /// What becomes of files that come goes to `news`.
+    pub(crate) fn start(
+        store: SharedStore,
+        hand: Hand,
+        news: mpsc::Sender<FileNews>,
+    ) -> std::io::Result<(Self, mpsc::Receiver<Committed>)> {
         let (batches, incoming) = mpsc::channel(PENDING_MAX);
         let (done, outcomes) = mpsc::channel(PENDING_MAX);
         let thread = std::thread::Builder::new()
             .name("store".into())
-            .spawn(move || write_all(&store, incoming, &done))?;
+            .spawn(move || write_all(&store, hand, incoming, (&done, &news)))?;
         Ok((Self { batches, thread }, outcomes))
     }
 
     /// Hands in a batch. The caller keeps count and never has more than [`PENDING_MAX`] on their
     /// way; an error means that the thread ended after a failure.
-    pub(crate) fn submit(&self, writes: Vec<Write>) -> Result<(), StoreError> {
-        self.batches
-            .try_send(writes)
-            .map_err(|_| StoreError::Stopped)
+    pub(crate) fn submit(&self, work: Work) -> Result<(), StoreError> {
+        self.batches.try_send(work).map_err(|_| StoreError::Stopped)
     }
 
     /// Waits until everything that was handed in is durable.
@@ -65,14 +86,21 @@ impl Storage {
 
 fn write_all(
     store: &SharedStore,
-    mut incoming: mpsc::Receiver<Vec<Write>>,
-    done: &mpsc::Sender<Committed>,
+    mut hand: Hand,
+    mut incoming: mpsc::Receiver<Work>,
+    (done, news): (&mpsc::Sender<Committed>, &mpsc::Sender<FileNews>),
 ) {
-    while let Some(mut writes) = incoming.blocking_recv() {
+    while let Some(mut work) = incoming.blocking_recv() {
         let mut count = 1;
         while let Ok(more) = incoming.try_recv() {
-            writes.extend(more);
+            work.writes.extend(more.writes);
+            work.jobs.extend(more.jobs);
             count += 1;
+        }
+        let Work { mut writes, jobs } = work;
+        for failed in hand.work(jobs, &mut writes) {
+            // At the end of the process nobody listens any more.
+            let _ = news.blocking_send(failed);
         }
         let result = if writes.is_empty() {
             Ok(())

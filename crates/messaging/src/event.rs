@@ -162,12 +162,14 @@ pub enum Event {
         contact: ContactId,
         /// Which.
         transfer: MessageId,
-        /// Its length in bytes.
-        size: u64,
+        /// What was offered.
+        file: FileView,
     },
     /// A record of a file came: write it at `index` times
     /// [`FILE_RECORD_LEN`](crate::FILE_RECORD_LEN), durably in the same batch.
     BlobWrite {
+        /// From whom.
+        contact: ContactId,
         /// Of which file.
         transfer: MessageId,
         /// Which record.

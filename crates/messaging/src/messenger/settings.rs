@@ -142,6 +142,7 @@ impl Messenger {
     /// The answer to [`Event::FileDone`](crate::Event::FileDone): whether the hash is right.
     pub fn handle_file_checked(
         &mut self,
+        _contact: &ContactId,
         _transfer: &MessageId,
         _right: bool,
         now: Instant,
