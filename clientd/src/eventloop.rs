@@ -396,7 +396,13 @@ impl EventLoop {
                 tracing::debug!(?reason, "a cell was ignored");
                 None
             }
-            _ => None,
+            Event::BlobWanted(_)
+            | Event::BlobBegin { .. }
+            | Event::BlobWrite { .. }
+            | Event::FileDone { .. }
+            | Event::FileProgress { .. }
+            | Event::FileFailed { .. }
+            | _ => None,
         }
     }
 

@@ -77,7 +77,15 @@ impl EventLoop {
                 }
                 return Some(event);
             }
-            other => return Some(other),
+            Event::Write(_)
+            | Event::ContactAdded { .. }
+            | Event::InviteUsed { .. }
+            | Event::InviteExpired { .. }
+            | Event::MessageReceived { .. }
+            | Event::FileProgress { .. }
+            | Event::FileFailed { .. }
+            | Event::Ignored { .. }
+            | _ => return Some(event),
         }
         None
     }

@@ -40,6 +40,7 @@ pub(super) fn directory(families: &[u8]) -> Directory {
         geometry: GeometryHash::current(),
         parameters: Parameters::localnet(),
         shared_random: [0; 32],
+        withheld: 0,
     };
     let layers = [1, 2, 3].map(|n| vec![node(n, Role::Mix, 200 + n)]);
     let gateways = families.iter().zip(0..);
