@@ -53,7 +53,7 @@ impl Folder {
 
     fn open(&self) -> Result<(TagLog, KeptKey), Unusable> {
         let opened = TagLog::open(self.0.path(), &NODE, EPOCH, 1000);
-        opened.expect("the file is private")
+        opened.unwrap_or_else(|other| Err(Unusable::Io(io::Error::other(other))))
     }
 }
 
