@@ -187,6 +187,7 @@ impl Bench {
                 ..Parameters::localnet()
             },
             shared_random: [5; 32],
+            withheld: 0,
         };
         let directory = Directory::new(preamble, layers, gateways).unwrap();
         let signed = SignedDirectory::sign(&directory, 0, &authority_secret(SEED, 0));
