@@ -104,4 +104,17 @@ pub struct ContactSettings {
     pub favourite: Option<bool>,
     /// Whether we tell them what was delivered and read. Turned off, they are told so once.
     pub receipts: Option<bool>,
+    /// How long what was said is kept here.
+    pub retention: Option<Retention>,
+}
+
+/// How long what was said with a contact is kept on this device. The Messenger forgets its own part
+/// (what became of messages) by it; texts and files are the owner's to delete.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Default)]
+pub enum Retention {
+    /// Until it is wiped.
+    #[default]
+    Forever,
+    /// So long after it was written.
+    For(Duration),
 }

@@ -32,6 +32,7 @@ pub mod transfer;
 pub use card::{Card, CardDecodeError};
 pub use draft::{
     AppId, BODY_MAX, BlobRef, BlobWant, ContactSettings, Draft, FileDraft, FileRef, FileView,
+    Retention,
 };
 pub use error::{AddError, CardError, FileError, SendError, UnknownContact};
 pub use event::{

@@ -16,6 +16,7 @@ mod restore;
 mod rows;
 mod settings;
 
+use crate::draft::Retention;
 use crate::event::{ClientMessageId, Event, MessageState};
 use crate::identity::{ContactId, Identity};
 use crate::order::Order;
@@ -131,6 +132,8 @@ pub struct ContactView {
     pub favourite: bool,
     /// Whether we tell them what was delivered and read.
     pub receipts: bool,
+    /// How long what was said is kept here.
+    pub retention: Retention,
     /// Unfinished messages to them.
     pub waiting: usize,
 }
@@ -277,6 +280,7 @@ impl Messenger {
             established: contact.is_confirmed(),
             favourite: contact.favourite,
             receipts: contact.receipts,
+            retention: contact.retention,
             waiting: contact.outbox.len(),
         })
     }

@@ -1,6 +1,7 @@
 //! A contact: keys, the pair's secrets, and what is on its way to and from them. Plain state with
 //! its small rules; how it moves is in the sibling files.
 
+use crate::draft::Retention;
 use crate::event::{ClientMessageId, MessageId, MessageState};
 use crate::identity::KemPublic;
 use crate::messenger::path::Path;
@@ -98,6 +99,8 @@ pub(super) struct Contact {
     pub(super) favourite: bool,
     /// Whether they are told what was delivered and read.
     pub(super) receipts: bool,
+    /// How long what was said is kept.
+    pub(super) retention: Retention,
     /// Digest of the card we added last, zeros if none.
     pub(super) card: [u8; 16],
     /// Ascending by [`PairSecret::rank`]: we write to the first's inboxes first.
@@ -124,6 +127,7 @@ impl Contact {
             by_invite: false,
             favourite: false,
             receipts: true,
+            retention: Retention::Forever,
             card: [0; 16],
             pairs: Vec::new(),
             hello: None,

@@ -27,6 +27,7 @@ impl Messenger {
         known.verified = settings.verified.unwrap_or(known.verified);
         known.favourite = settings.favourite.unwrap_or(known.favourite);
         known.receipts = settings.receipts.unwrap_or(known.receipts);
+        known.retention = settings.retention.unwrap_or(known.retention);
         self.write_contact(contact);
         self.advance(now, unix);
         Ok(())
