@@ -8,12 +8,20 @@
 //! their made-up surroundings) · [`network`] (links) · [`observer`] (what is seen, and what is true)
 //! · [`trace`] (a fingerprint of a run) · [`workload`] (people who write) · [`transparent`] (packets
 //! without cryptography).
+//!
+//! Beside them, for studies of anonymity that need millions of packets, two engines without cores: [`design`] (a
+//! network as one value) · [`message`] (what goes through it) · [`random`] (numbers by key) · [`outcome`] (what is
+//! measured).
 
 pub mod clock;
+pub mod design;
 pub mod engine;
+pub mod message;
 pub mod network;
 pub mod node;
 pub mod observer;
+pub mod outcome;
+pub mod random;
 pub mod scenario;
 pub mod trace;
 pub mod transparent;

@@ -1,106 +1,28 @@
-//! The command: runs a scenario and prints what came of it. All of it is in the library.
+//! The command. What it does is in the library; how it is asked, in `commands`.
 #![expect(clippy::print_stdout, reason = "a command prints its result")]
 
-use clap::{Parser, Subcommand, ValueEnum};
-use simulations::workload::{self, Summary, Workload};
-use simulations::{Scenario, Transparent};
-use sphinx::Sphinx;
-use std::time::Duration;
+mod commands;
+
+use clap::Parser;
+use commands::Command;
+use std::process::ExitCode;
 
 #[derive(Parser)]
 #[command(
     version,
-    about = "The whole network in virtual time, driven by the shipped machines"
+    about = "Mix networks in virtual time: what an adversary learns, and what it costs"
 )]
 struct Arguments {
     #[command(subcommand)]
-    verb: Verb,
+    command: Command,
 }
 
-#[derive(Subcommand)]
-enum Verb {
-    /// Run people who write to each other, and say what came of it.
-    Run(RunArguments),
-}
-
-#[derive(clap::Args)]
-struct RunArguments {
-    /// Everything random follows from it.
-    #[arg(long, default_value_t = 1)]
-    seed: u64,
-    /// So long messages are written, in virtual time.
-    #[arg(long, default_value_t = 60, value_parser = clap::value_parser!(u64).range(1..=86_400))]
-    seconds: u64,
-    /// How many people; the gateways share them out.
-    #[arg(long, default_value_t = 4, value_parser = clap::value_parser!(u64).range(1..=1_000))]
-    clients: u64,
-    /// Each writes one message in so many seconds on average.
-    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u64).range(1..=86_400))]
-    gap: u64,
-    /// Packets: the real ones, or some of their size without cryptography.
-    #[arg(long, value_enum, default_value_t = Format::Transparent)]
-    format: Format,
-}
-
-#[derive(Clone, Copy, ValueEnum)]
-enum Format {
-    Sphinx,
-    Transparent,
-}
-
-fn main() {
-    let Verb::Run(arguments) = Arguments::parse().verb;
-    let mut scenario = Scenario::small(arguments.seed);
-    let clients = 0..usize::try_from(arguments.clients).unwrap_or(usize::MAX);
-    scenario.entries = clients.map(|i| i % scenario.gateways).collect();
-    let workload = Workload {
-        duration: Duration::from_secs(arguments.seconds),
-        mean_gap: Duration::from_secs(arguments.gap),
-    };
-    let summary = match arguments.format {
-        Format::Sphinx => workload::run::<Sphinx>(scenario, workload),
-        Format::Transparent => workload::run::<Transparent>(scenario, workload),
-    };
-    print(&arguments, &summary);
-}
-
-fn print(arguments: &RunArguments, summary: &Summary) {
-    let Summary {
-        written,
-        stored,
-        arrived,
-        doubles,
-        ..
-    } = summary;
-    let format = match arguments.format {
-        Format::Sphinx => "sphinx",
-        Format::Transparent => "transparent",
-    };
-    let seconds = |share| match summary.quantile(share) {
-        Some(latency) => format!("{:.2} s", latency.as_secs_f64()),
-        None => "-".into(),
-    };
-    let ran = summary.ran.as_secs_f64();
-    println!(
-        "seed      {}, {format}, {ran:.0} s of virtual time",
-        arguments.seed
-    );
-    println!("messages  {written} written, {stored} stored, {arrived} arrived, {doubles} doubled");
-    println!("latency   p50 {}, p99 {}", seconds(0.5), seconds(0.99));
-    for (i, (up, down)) in summary.frames.iter().enumerate().take(8) {
-        println!("client {i:<3} {up} frames up, {down} down");
+fn main() -> ExitCode {
+    match commands::run(&Arguments::parse().command) {
+        Ok(code) => code,
+        Err(failure) => {
+            eprintln!("simulations: {failure}");
+            ExitCode::from(2)
+        }
     }
-    if summary.frames.len() > 8 {
-        println!("           and {} more clients", summary.frames.len() - 8);
-    }
-    let (echoes, answered) = summary.echoes;
-    println!("requests  {echoes} of all machines, {answered} answered so far");
-    println!(
-        "packets   {} discarded, {} lost on links",
-        summary.discarded, summary.lost
-    );
-    println!(
-        "trace     {:016x} over {} events",
-        summary.trace.0, summary.trace.1
-    );
 }

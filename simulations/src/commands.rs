@@ -1,0 +1,36 @@
+//! The commands, one file each. To add one: a file with `Arguments` and `run`, and a line in each of the two lists here.
+
+mod cores;
+
+use clap::Subcommand;
+use std::fmt;
+use std::process::ExitCode;
+
+#[derive(Subcommand)]
+pub(crate) enum Command {
+    Cores(cores::Arguments),
+}
+
+/// Runs one. Exit code 1 says that the answer is bad (a check that did not pass), 2 that there is none.
+pub(crate) fn run(command: &Command) -> Result<ExitCode, Failure> {
+    match command {
+        Command::Cores(arguments) => cores::run(arguments)?,
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Why there is no answer, and what to do about it.
+#[derive(Debug)]
+pub(crate) struct Failure(pub(crate) String);
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl<E: std::error::Error> From<E> for Failure {
+    fn from(error: E) -> Self {
+        Self(error.to_string())
+    }
+}

@@ -1,0 +1,136 @@
+//! What a run measures: the posterior of each tracked message, latencies, bandwidth.
+//!
+//! **Exact posterior, global observer.** The observer sees every packet on every link, knows the pool of every honest
+//! mix, and sees inside the corrupt ones. The probability mass of one sent message is followed: an honest mix
+//! gives each packet that leaves the pool's mass divided by the number of packets in the pool (exact for
+//! exponential delays, which have no memory); a corrupt one passes it on with the packet. Mass that has reached a
+//! goal (left the mixes) is final: the set of these packets with their masses is the posterior.
+
+mod histogram;
+mod ledger;
+
+pub use histogram::Histogram;
+pub use ledger::{Ledger, MISSING_MAX};
+
+use crate::message::Class;
+
+/// What is asked of a run.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Everything random follows from it.
+    pub seed: u64,
+    /// Seconds before the first message is tracked; `None` for eight mean ways, or more.
+    pub warm_up: Option<f64>,
+    /// Messages to track, at least, if the workload lasts.
+    pub targets: usize,
+    /// Which classes are tracked.
+    pub tracked: Vec<Class>,
+    /// Over whom a posterior is summed to be one over users.
+    pub users: Users,
+    /// Whether messages count whose posterior was completed only after the workload's end.
+    pub drain: bool,
+}
+
+impl Options {
+    /// Tracks payload, over messages alone.
+    pub fn new(seed: u64, targets: usize) -> Self {
+        Self {
+            seed,
+            warm_up: None,
+            targets,
+            tracked: vec![Class::Payload],
+            users: Users::None,
+            drain: false,
+        }
+    }
+}
+
+/// Over whom a posterior is summed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Users {
+    /// Nobody.
+    None,
+    /// So many senders: whose packet the tracked one could be taken for.
+    Senders(u32),
+    /// So many receivers.
+    Receivers(u32),
+}
+
+impl Users {
+    /// How many users, if any.
+    pub fn count(self) -> usize {
+        match self {
+            Self::None => 0,
+            Self::Senders(n) | Self::Receivers(n) => n as usize,
+        }
+    }
+}
+
+/// What is known of one tracked message. Entropies are in bits.
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub struct Tracked {
+    /// Its number.
+    pub id: u64,
+    /// When it was sent.
+    pub sent: f64,
+    /// Who sent it.
+    pub sender: u32,
+    /// Whom it was for.
+    pub receiver: u32,
+    /// From sending to its goal.
+    pub latency: f64,
+    /// Shannon entropy over messages.
+    pub entropy: f64,
+    /// Min-entropy over messages.
+    pub min_entropy: f64,
+    /// The best guess's probability to be right, as the observer computes it.
+    pub best: f64,
+    /// Whether the best guess is right.
+    pub hit: bool,
+    /// Mass of the right answer.
+    pub truth: f64,
+    /// Shannon entropy over users.
+    pub user_entropy: f64,
+    /// Min-entropy over users.
+    pub user_min_entropy: f64,
+    /// The best guess's probability, over users.
+    pub user_best: f64,
+    /// Whether the best guess is right, over users.
+    pub user_hit: bool,
+    /// Packets that carry mass.
+    pub outputs: u64,
+    /// Mass that had not arrived when the posterior was closed.
+    pub missing: f64,
+}
+
+impl Tracked {
+    /// Whether the observer knows for certain which packet it is.
+    pub fn exposed(&self) -> bool {
+        self.entropy < 1e-9
+    }
+}
+
+/// What came of a run.
+#[derive(Clone, Debug, Default)]
+pub struct Outcome {
+    /// Tracked messages, in the order in which they were sent.
+    pub tracked: Vec<Tracked>,
+    /// From sending to the goal, of payload sent after the warm-up.
+    pub latency: Histogram,
+    /// The same until its reader has it.
+    pub to_reader: Histogram,
+    /// Packets sent, by class.
+    pub sent: [u64; Class::ALL.len()],
+    /// Packets whose whole way is done.
+    pub arrived: u64,
+    /// Packets lost to an adversary.
+    pub dropped: u64,
+    /// Entries to and departures from nodes.
+    pub hop_events: u64,
+    /// Seconds of virtual time.
+    pub ran: f64,
+    /// Tracked messages that were given up because the workload ended.
+    pub cut_off: u64,
+    /// Most packets under way at one time.
+    pub most_under_way: u64,
+}
