@@ -6,7 +6,7 @@
 //!
 //! Reading order: [`scenario`] (what is asked) · [`engine`] (the event loop) · [`node`] (machines in
 //! their made-up surroundings) · [`network`] (links) · [`observer`] (what is seen, and what is true)
-//! · [`trace`] (a fingerprint of a run) · [`workload`] (people who write) · [`transparent`] (packets
+//! · [`stats`] (how sure a number is) · [`trace`] (a fingerprint of a run) · [`workload`] (people who write) · [`transparent`] (packets
 //! without cryptography).
 //!
 //! Beside them, for studies of anonymity that need millions of packets, two engines without cores: [`design`] (a
@@ -23,6 +23,7 @@ pub mod observer;
 pub mod outcome;
 pub mod random;
 pub mod scenario;
+pub mod stats;
 pub mod trace;
 pub mod transparent;
 pub mod workload;
