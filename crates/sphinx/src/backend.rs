@@ -4,6 +4,7 @@ use crate::DiscardReason;
 use crate::format::{ReplayTag, Unwrapped};
 use crate::sphinx::SphinxSecret;
 use crate::unwrap::{BATCH_MAX, unwrap_chunk};
+use crate::wipe::then_wipe_stack;
 use crate::{avx512, theirs};
 use std::fmt;
 use std::str::FromStr;
@@ -124,7 +125,7 @@ impl Backend {
         let mut results = Vec::with_capacity(batch.len());
         for (chunk, start) in batch.chunks(BATCH_MAX).zip((0..).step_by(BATCH_MAX)) {
             let admit = &mut |i, tag| admit(start + i, tag);
-            results.extend(unwrap_chunk(wide, chunk, admit));
+            results.extend(then_wipe_stack(|| unwrap_chunk(wide, chunk, admit)));
         }
         results
     }

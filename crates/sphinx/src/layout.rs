@@ -80,7 +80,7 @@ pub(crate) fn delay_nanos(duration: Duration) -> u64 {
 
 /// The u-coordinates of low order on the curve and its twist (orders 1, 2, 4 and 8), and those of
 /// their other encodings that differ in more than the ignored bit 255.
-const LOW_ORDER: [[u8; 32]; 7] = {
+pub(crate) const LOW_ORDER: [[u8; 32]; 7] = {
     // p = 2²⁵⁵ − 19, little-endian.
     let mut p = [0xff; 32];
     p[0] = 0xed;

@@ -8,6 +8,7 @@
 //! Unwrapping holds no state: it gives a value or a [`DiscardReason`]. Remembering replay tags is
 //! the caller's (`mizzle_core::hop`). Specified in `docs/spec/packet.md`.
 
+#[cfg_attr(not(target_arch = "x86_64"), path = "no_avx512.rs")]
 mod avx512;
 mod backend;
 mod builder;

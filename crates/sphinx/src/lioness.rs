@@ -87,7 +87,10 @@ pub(crate) fn decrypt_many(keys: &[PayloadKeys], payloads: &mut [&mut Payload]) 
 }
 
 /// L ^= H(k, R) of each, several at once where the processor can.
-fn hash_many<'a>(keys: impl Iterator<Item = &'a [u8; 64]>, payloads: &mut [&mut Payload]) {
+pub(crate) fn hash_many<'a>(
+    keys: impl Iterator<Item = &'a [u8; 64]>,
+    payloads: &mut [&mut Payload],
+) {
     let mut params = Params::new();
     let mut jobs: Vec<HashManyJob<'_>> = keys
         .zip(payloads.iter())
