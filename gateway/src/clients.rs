@@ -4,24 +4,27 @@
 //! about whose it is: a packet's way does not depend on the session it came over.
 
 use crate::downlink::Downlink;
+use mizzle_core::hop::{Received, Source};
 use runtime::clock::Clock;
 use runtime::inbound::{InboundCounters, InboundLimits, accept_loop};
 use runtime::link::{ClientLink, ClientListenerTls, FrameReader, FrameWriter, LinkError};
-use runtime::node::listener::ReceivedFrame;
+use runtime::node::listener::{receive, silence};
 use runtime::shutdown::Shutdown;
+use runtime::stages::{Stage, Stages};
+use runtime::unwrap_pool::Lanes;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
-use wire::frame::{Frame, FrameBytes};
+use wire::frame::FrameBytes;
 use wire::ids::{NetworkId, SessionAddress};
 use wire::time::Instant;
 
-/// A client is silent so long only when it is gone: its streams pause for a tenth of this once in
-/// millions of years at the lowest rates.
-const SILENCE_MAX: Duration = Duration::from_secs(300);
+/// A client that is silent so long, or twice as long at most, is gone: its streams pause for a tenth of
+/// this once in millions of years at the lowest rates.
+const SILENCE: Duration = Duration::from_secs(150);
 /// A client may be ahead of its rate by so much.
 const BURST: Duration = Duration::from_secs(2);
 
@@ -52,12 +55,14 @@ pub struct ClientListener {
     pub tls: ClientListenerTls,
     /// Of which network.
     pub network: NetworkId,
-    /// Where packets go; full, it makes clients wait.
-    pub frames: mpsc::Sender<ReceivedFrame>,
+    /// Where packets go.
+    pub lanes: Lanes,
     /// Where connections are told; full, it makes clients wait.
     pub events: mpsc::Sender<ClientEvent>,
     /// Stamps packets.
     pub clock: Clock,
+    /// Counts what reading costs.
+    pub stages: Stages,
     /// Packets a second that one client may send.
     pub rate: u32,
     /// Connections so far.
@@ -105,8 +110,10 @@ impl ClientListener {
         if self.events.send(connected).await.is_err() {
             return;
         }
+        let heard = AtomicBool::new(true);
         tokio::select! {
-            () = self.read(reader) => {}
+            () = self.read(reader, &heard) => {}
+            () = silence(&heard, SILENCE) => tracing::debug!("a client fell silent"),
             result = write(writer, frames) => {
                 if let Err(error) = result {
                     tracing::debug!(%error, "a client does not read");
@@ -121,38 +128,31 @@ impl ClientListener {
         let _ = self.events.send(disconnected).await;
     }
 
-    async fn read(&self, mut reader: FrameReader) {
+    async fn read(&self, mut reader: FrameReader, heard: &AtomicBool) {
+        reader.measure(self.stages.turns(Stage::Read));
+        let mut deliver = (self.lanes)();
         let mut pace = Pace::new(self.rate);
+        let (mut frames, mut packets) = (Vec::new(), Vec::new());
         loop {
-            let frame = match tokio::time::timeout(SILENCE_MAX, reader.next()).await {
-                Ok(Ok(frame)) => frame,
-                Ok(Err(error)) => {
-                    tracing::debug!(%error, "a client's link ended");
-                    return;
-                }
-                Err(_elapsed) => {
-                    tracing::debug!("a client fell silent");
-                    return;
-                }
-            };
+            let ended = reader.read_many(&mut frames).await.err();
+            heard.store(true, Ordering::Relaxed);
             let received_at = self.clock.now();
-            let Frame::Packet(hint, packet) = frame else {
-                tracing::debug!("a client sent a frame that clients do not send");
-                return;
-            };
-            if self
-                .frames
-                .send(ReceivedFrame {
-                    hint,
-                    packet,
-                    received_at,
-                })
-                .await
-                .is_err()
-            {
+            let order = receive(&mut frames, &mut packets, |hint, packet| Received {
+                hint,
+                packet,
+                received_at,
+                source: Source::Client,
+            });
+            let ahead = pace.take(packets.len(), received_at);
+            deliver(&mut packets);
+            if let Some(error) = ended {
+                tracing::debug!(%error, "a client's link ended");
                 return;
             }
-            let ahead = pace.take(received_at);
+            if !order {
+                tracing::debug!("a client sent a frame that clients do not send");
+                return;
+            }
             if ahead > Duration::ZERO {
                 tokio::time::sleep(ahead).await;
             }
@@ -185,9 +185,10 @@ impl Pace {
         }
     }
 
-    /// One more packet; how long to wait before the next is read.
-    fn take(&mut self, now: Instant) -> Duration {
-        self.paid_until = self.paid_until.max(now) + self.gap;
+    /// Some more packets; how long to wait before the next are read.
+    fn take(&mut self, packets: usize, now: Instant) -> Duration {
+        let packets = u32::try_from(packets).unwrap_or(u32::MAX);
+        self.paid_until = self.paid_until.max(now) + self.gap.saturating_mul(packets);
         (self.paid_until - now).saturating_sub(BURST)
     }
 }
@@ -202,12 +203,12 @@ mod tests {
         let mut now = Instant::ZERO + second;
         let mut pace = Pace::new(10);
         for _ in 0..1000 {
-            assert_eq!(pace.take(now), Duration::ZERO);
+            assert_eq!(pace.take(1, now), Duration::ZERO);
             now += second / 10;
         }
         // At once, 20 packets are within the burst of two seconds; the next one is not.
         let mut pace = Pace::new(10);
-        assert!((0..20).all(|_| pace.take(now) == Duration::ZERO));
-        assert_eq!(pace.take(now), second / 10);
+        assert!((0..20).all(|_| pace.take(1, now) == Duration::ZERO));
+        assert_eq!(pace.take(1, now), second / 10);
     }
 }

@@ -15,10 +15,11 @@ use runtime::node::NodeError;
 use runtime::node::board::{self, Board};
 use runtime::node::foundation::{Foundation, SelfDescription};
 use runtime::node::keeper::Keeper;
-use runtime::node::listener::{ReceivedFrame, announced, bind_all};
-use runtime::node::surroundings::{FRAMES_MAX, LinkLimits, Surroundings};
+use runtime::node::listener::{announced, bind_all};
+use runtime::node::surroundings::{ARRIVALS_MAX, LinkLimits, Surroundings};
 use runtime::shutdown::Shutdown;
-use runtime::unwrap_pool::UnwrapPool;
+use runtime::stages::{Stage, Stages};
+use runtime::unwrap_pool::{Lanes, UnwrapPool};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
@@ -49,19 +50,41 @@ pub(crate) async fn start(
         client_addresses: announced(&config.client_announce, &client_listeners)?,
     };
     let mut registry = Registry::default();
-    let board = Board::new("gateway", &id, &mut registry, clock.now());
+    let stages = Stages::default();
+    let board = Board::new("gateway", &id, &mut registry, &stages, clock.now());
     let metrics = GatewayMetrics::new(&mut registry);
-    let opened = Keeper::open(&foundation, config.limits.replay_tags, &mut registry)?;
+    let tags_max = config.limits.replay_tags;
+    let opened = Keeper::open(&foundation, tags_max, &stages, &mut registry)?;
     board::start(config.metrics, registry, &board, shutdown, tasks).await?;
     let keys = StoreKeys::load_or_create(&mut foundation)?;
     let (orders, index, answers) = Orders::open(&mut foundation, keys.master, config.limits.cells)?;
+    let machine = config.machine(id, network.schedule(), keys.inbox_hash);
+    let entropy = &mut foundation.entropy;
+    let (traffic, keys) = (entropy.traffic_rng()?, entropy.key_rng()?);
+    let (anchor, now) = (clock.anchor(), clock.now());
+    let mut gateway = Gateway::new(machine, opened.keys, index, anchor, traffic, keys, now);
+    let (unwrapped_tx, unwrapped) = mpsc::channel(ARRIVALS_MAX);
+    let threads = settings.pool(config.limits.unwrap_queue, clock, &stages)?;
+    let pool = UnwrapPool::start(threads, unwrapped_tx)?;
+    // Clients may come before the loop's first turn.
+    if let Some(table) = gateway.poll_key_table(now) {
+        pool.set_table(table);
+    }
     let limits = LinkLimits {
         connections: config.limits.connections,
         link_queue: config.limits.link_queue,
     };
-    let around = Surroundings::start(&mut foundation, listeners, limits, shutdown, tasks)?;
-    let (client_frames, clients) =
-        listen_to_clients(config, &foundation, client_listeners, shutdown, tasks)?;
+    let meter = stages.thread(Stage::Decide);
+    let ways = (pool.door().lanes(), stages);
+    let around = Surroundings::start(
+        &mut foundation,
+        listeners,
+        limits,
+        ways.clone(),
+        shutdown,
+        tasks,
+    )?;
+    let clients = listen_to_clients(config, &foundation, client_listeners, ways, shutdown, tasks)?;
     let (slots, filled) = mpsc::channel(SLOTS_MAX);
     downlink::start(
         clock,
@@ -69,13 +92,6 @@ pub(crate) async fn start(
         metrics.downlink_lateness.clone(),
         shutdown.clone(),
     )?;
-    let (unwrapped_tx, unwrapped) = mpsc::channel(FRAMES_MAX);
-    let pool = UnwrapPool::start(settings.threads(), config.limits.unwrap_queue, unwrapped_tx)?;
-    let machine = config.machine(id, network.schedule(), keys.inbox_hash);
-    let entropy = &mut foundation.entropy;
-    let (traffic, keys) = (entropy.traffic_rng()?, entropy.key_rng()?);
-    let (anchor, now) = (clock.anchor(), clock.now());
-    let gateway = Gateway::new(machine, opened.keys, index, anchor, traffic, keys, now);
     let node = Node {
         foundation,
         about,
@@ -89,10 +105,9 @@ pub(crate) async fn start(
         orders,
         clients: BTreeMap::new(),
         slots,
+        meter,
     };
     let inputs = Inputs {
-        node_frames: around.frames,
-        client_frames,
         clients,
         answers,
         unwrapped,
@@ -103,24 +118,22 @@ pub(crate) async fn start(
     Ok((node, inputs))
 }
 
-/// Packets of clients, and their coming and going.
-type FromClients = (mpsc::Receiver<ReceivedFrame>, mpsc::Receiver<ClientEvent>);
-
 fn listen_to_clients(
     config: &Config,
     foundation: &Foundation,
     listeners: Vec<TcpListener>,
+    (lanes, stages): (Lanes, Stages),
     shutdown: &Shutdown,
     tasks: &mut JoinSet<()>,
-) -> Result<FromClients, NodeError> {
-    let (frames_tx, frames) = mpsc::channel(FRAMES_MAX);
+) -> Result<mpsc::Receiver<ClientEvent>, NodeError> {
     let (events_tx, events) = mpsc::channel(CLIENT_EVENTS_MAX);
     let listener = ClientListener {
         tls: ClientListenerTls::new(&foundation.identity).map_err(ended)?,
         network: *foundation.network.id(),
-        frames: frames_tx,
+        lanes,
         events: events_tx,
         clock: foundation.clock,
+        stages,
         rate: config.limits.session_rate,
         connections: Arc::new(AtomicU64::new(0)),
     };
@@ -130,5 +143,5 @@ fn listen_to_clients(
         ..InboundLimits::default()
     };
     listener.start(listeners, &limits, shutdown, tasks);
-    Ok((frames, events))
+    Ok(events)
 }

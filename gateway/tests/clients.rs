@@ -4,12 +4,14 @@
 
 use gateway::clients::{ClientEvent, ClientListener};
 use gateway::downlink::{self, Downlink, Slot};
+use mizzle_core::hop::Received;
 use runtime::clock::Clock;
 use runtime::inbound::InboundLimits;
 use runtime::link::{ClientLink, ClientListenerTls, ClientTls, LinkError};
 use runtime::metrics::Lateness;
-use runtime::node::listener::{ReceivedFrame, announced, bind_all};
+use runtime::node::listener::{announced, bind_all};
 use runtime::shutdown::Shutdown;
+use runtime::stages::Stages;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
@@ -26,7 +28,7 @@ const NETWORK: NetworkId = NetworkId([7; 32]);
 struct Fixture {
     us: IdentityPublic,
     address: SocketAddr,
-    frames: mpsc::Receiver<ReceivedFrame>,
+    frames: mpsc::Receiver<Received>,
     events: mpsc::Receiver<ClientEvent>,
     clock: Clock,
     _tasks: JoinSet<()>,
@@ -42,7 +44,13 @@ async fn fixture(limits: InboundLimits) -> Fixture {
     let listener = ClientListener {
         tls: ClientListenerTls::new(&identity).unwrap(),
         network: NETWORK,
-        frames: frames_tx,
+        lanes: Arc::new(move || {
+            let frames = frames_tx.clone();
+            Box::new(move |packets| {
+                packets.drain(..).for_each(|p| frames.try_send(p).unwrap());
+            })
+        }),
+        stages: Stages::default(),
         events: events_tx,
         clock,
         rate: 1000,

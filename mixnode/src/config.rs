@@ -24,6 +24,8 @@ pub struct Config {
     pub metrics: Option<SocketAddr>,
     /// See [`Settings`].
     pub unwrap_threads: usize,
+    /// See [`Settings`].
+    pub unwrap: String,
     /// `error` to `trace`, or `tracing`'s longer syntax.
     pub log: String,
     /// See [`Settings`].
@@ -60,6 +62,7 @@ impl Default for Config {
             operator: String::new(),
             metrics: None,
             unwrap_threads: 0,
+            unwrap: "auto".into(),
             log: "info".into(),
             test_seed: None,
             test_loss: None,
@@ -73,7 +76,7 @@ impl Default for Limits {
         Self {
             delay_queue: 65_536,
             replay_tags: 1 << 22,
-            unwrap_queue: 1024,
+            unwrap_queue: 2048,
             link_queue: 1024,
             connections: 1024,
         }
@@ -91,6 +94,7 @@ impl Config {
             operator: self.operator.clone(),
             metrics: self.metrics,
             unwrap_threads: self.unwrap_threads,
+            unwrap: self.unwrap.clone(),
             test_seed: self.test_seed.clone(),
         }
     }

@@ -1,15 +1,16 @@
 //! The mix' one loop: it alone touches the machine.
 //!
-//! Everything else is a task with a bounded channel to or from here: readers and the threads that
-//! unwrap, the follower of directories, links to the next layer. `gateway/src/eventloop.rs` has the
-//! same steps.
+//! Everything else is a task with a bounded channel to or from here: the threads that unwrap (readers
+//! give packets straight to them), the follower of directories, links to the next layer. Under load a
+//! turn takes all that came in a fifth of a millisecond (`runtime::pace`). `gateway/src/eventloop.rs`
+//! has the same steps.
 
 use crate::config::Config;
 use crate::test_loss::TestLoss;
 use directory::{Role, SignedDescriptor};
 use mizzle_core::Peer;
 use mizzle_core::gateway::DirectoryDocument;
-use mizzle_core::hop::{Arrival, HopConfig, Kept, Source};
+use mizzle_core::hop::{Arrival, HopConfig, Kept};
 use mizzle_core::mix::{Mix, MixEvent};
 use prometheus_client::registry::Registry;
 use runtime::node::NodeError;
@@ -18,22 +19,24 @@ use runtime::node::command::loop_runtime;
 use runtime::node::directories::Publisher;
 use runtime::node::foundation::{Foundation, SelfDescription};
 use runtime::node::keeper::Keeper;
-use runtime::node::listener::{ReceivedFrame, announced, bind_all};
+use runtime::node::listener::{announced, bind_all};
 use runtime::node::neighbours::Neighbours;
-use runtime::node::surroundings::{FRAMES_MAX, LinkLimits, Surroundings};
+use runtime::node::surroundings::{ARRIVALS_MAX, LinkLimits, Surroundings};
 use runtime::outbound::OutboundEvent;
+use runtime::pace::Pace;
 use runtime::shutdown::Shutdown;
+use runtime::stages::{Stage, Stages, ThreadMeter};
 use runtime::timer::PreciseTimer;
-use runtime::unwrap_pool::{Done, Received, UnwrapPool};
+use runtime::unwrap_pool::UnwrapPool;
 use sphinx::{DiscardReason, Sphinx};
 use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio::time::MissedTickBehavior;
-use wire::ids::Epoch;
 use wire::time::Instant;
 
-/// Inputs of one kind that are taken in one turn, so that no kind starves another.
+/// Inputs of one kind that are taken in one turn, so that no kind starves another. One of unwrapped
+/// packets is a batch of up to sixteen.
 const BUDGET: usize = 64;
 
 /// The machine and everything it speaks through.
@@ -41,18 +44,18 @@ struct Node {
     foundation: Foundation,
     about: SelfDescription,
     mix: Mix<Sphinx>,
-    pool: UnwrapPool<Sphinx, Epoch>,
+    pool: UnwrapPool<Sphinx>,
     neighbours: Neighbours,
     publisher: Publisher,
     board: Board,
     keeper: Keeper,
     loss: Option<TestLoss>,
+    meter: ThreadMeter,
 }
 
 /// Where inputs come from.
 struct Inputs {
-    frames: mpsc::Receiver<ReceivedFrame>,
-    unwrapped: mpsc::Receiver<Done<Epoch>>,
+    unwrapped: mpsc::Receiver<Vec<Arrival>>,
     documents: mpsc::Receiver<DirectoryDocument>,
     links: mpsc::Receiver<OutboundEvent>,
     kept: mpsc::Receiver<Kept>,
@@ -78,35 +81,45 @@ async fn turn(mut node: Node, mut inputs: Inputs, shutdown: &Shutdown) -> Result
     copy.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let stop = shutdown.wait();
     tokio::pin!(stop);
-    let (mut frames, mut unwrapped, mut kept) = (Vec::new(), Vec::new(), Vec::new());
+    let mut pace = Pace::new(node.foundation.clock);
     tracing::info!("the mixnode runs");
     loop {
         let deadline = node.deadline();
-        // 1. Wait for inputs or for the machine's deadline; then hand the inputs to the machine.
+        // 1. Wait for inputs or for the machine's deadline, rest if the last turn was just now; then
+        //    hand all inputs that came to the machine.
         tokio::select! {
             () = &mut stop => break,
             result = timer.sleep_until(deadline) => result?,
-            _ = inputs.unwrapped.recv_many(&mut unwrapped, BUDGET) => {
-                unwrapped.drain(..).for_each(|done| node.on_unwrapped(done));
-            }
-            _ = inputs.kept.recv_many(&mut kept, BUDGET) => {
-                kept.drain(..).for_each(|kept| node.mix.handle_kept(kept));
-            }
-            _ = inputs.frames.recv_many(&mut frames, BUDGET) => {
-                frames.drain(..).for_each(|frame| node.on_frame(frame));
-            }
+            Some(arrivals) = inputs.unwrapped.recv() => node.on_unwrapped(arrivals),
+            Some(kept) = inputs.kept.recv() => node.mix.handle_kept(kept),
             Some(document) = inputs.documents.recv() => node.on_document(document),
             Some(event) = inputs.links.recv() => node.on_link(event),
             _ = copy.tick() => node.copy_counts(),
+        }
+        pace.rest();
+        for _ in 0..BUDGET {
+            let Ok(arrivals) = inputs.unwrapped.try_recv() else {
+                break;
+            };
+            node.on_unwrapped(arrivals);
+        }
+        for _ in 0..BUDGET {
+            let Ok(kept) = inputs.kept.try_recv() else {
+                break;
+            };
+            node.mix.handle_kept(kept);
         }
         // 2. Its deadline, if that has come, whatever woke the loop.
         let now = node.foundation.clock.now();
         if node.deadline() <= now {
             node.mix.handle_timeout(now);
         }
-        // 3. Events for us.
+        // 3. Events for us, and keys for those who unwrap.
         while let Some(event) = node.mix.poll_event() {
             node.on_event(event)?;
+        }
+        if let Some(table) = node.mix.poll_key_table(now) {
+            node.pool.set_table(table);
         }
         // 4. Frames for the links.
         node.transmit();
@@ -135,22 +148,28 @@ async fn start(
         client_addresses: Vec::new(),
     };
     let mut registry = Registry::default();
-    let board = Board::new("mixnode", &id, &mut registry, clock.now());
-    let opened = Keeper::open(&foundation, config.limits.replay_tags, &mut registry)?;
+    let stages = Stages::default();
+    let board = Board::new("mixnode", &id, &mut registry, &stages, clock.now());
+    let tags_max = config.limits.replay_tags;
+    let opened = Keeper::open(&foundation, tags_max, &stages, &mut registry)?;
     board::start(config.metrics, registry, &board, shutdown, tasks).await?;
+    let mut hop = HopConfig::new(id, network.schedule());
+    hop.delay_queue_max = config.limits.delay_queue;
+    hop.replay_tags_max = tags_max;
+    let entropy = &mut foundation.entropy;
+    let (traffic, keys) = (entropy.traffic_rng()?, entropy.key_rng()?);
+    let mix = Mix::new(hop, opened.keys, clock.anchor(), traffic, keys, clock.now());
+    let (unwrapped_tx, unwrapped) = mpsc::channel(ARRIVALS_MAX);
+    let threads = settings.pool(config.limits.unwrap_queue, clock, &stages)?;
+    let pool = UnwrapPool::start(threads, unwrapped_tx)?;
     let limits = LinkLimits {
         connections: config.limits.connections,
         link_queue: config.limits.link_queue,
     };
-    let around = Surroundings::start(&mut foundation, listeners, limits, shutdown, tasks)?;
-    let (unwrapped_tx, unwrapped) = mpsc::channel(FRAMES_MAX);
-    let pool = UnwrapPool::start(settings.threads(), config.limits.unwrap_queue, unwrapped_tx)?;
-    let mut hop = HopConfig::new(id, network.schedule());
-    hop.delay_queue_max = config.limits.delay_queue;
-    hop.replay_tags_max = config.limits.replay_tags;
+    let meter = stages.thread(Stage::Decide);
+    let ways = (pool.door().lanes(), stages);
+    let around = Surroundings::start(&mut foundation, listeners, limits, ways, shutdown, tasks)?;
     let entropy = &mut foundation.entropy;
-    let (traffic, keys) = (entropy.traffic_rng()?, entropy.key_rng()?);
-    let mix = Mix::new(hop, opened.keys, clock.anchor(), traffic, keys, clock.now());
     let loss = config.test_loss.map(|p| TestLoss::new(p, entropy));
     let loss = loss.transpose()?;
     let node = Node {
@@ -163,9 +182,9 @@ async fn start(
         board,
         keeper: opened.keeper,
         loss,
+        meter,
     };
     let inputs = Inputs {
-        frames: around.frames,
         unwrapped,
         documents: around.documents,
         links: around.links,
@@ -190,33 +209,15 @@ impl Node {
         next.map_or(now + COPY_PERIOD, |(at, _)| at)
     }
 
-    fn on_frame(&mut self, frame: ReceivedFrame) {
+    fn on_unwrapped(&mut self, arrivals: Vec<Arrival>) {
         let now = self.now();
-        let Some(key) = self.mix.key_for(frame.hint, now) else {
-            return;
-        };
-        if self.loss.as_mut().is_some_and(TestLoss::takes) {
-            return self.mix.discard(DiscardReason::TestLoss);
+        for arrival in arrivals {
+            if self.loss.as_mut().is_some_and(TestLoss::takes) {
+                self.mix.discard(DiscardReason::TestLoss);
+            } else {
+                self.mix.handle_unwrapped(arrival, now);
+            }
         }
-        let received = Received {
-            key: key.secret,
-            packet: frame.packet,
-            received_at: frame.received_at,
-            context: key.epoch,
-        };
-        if self.pool.submitter().submit(received).is_err() {
-            self.mix.discard(DiscardReason::Overloaded);
-        }
-    }
-
-    fn on_unwrapped(&mut self, done: Done<Epoch>) {
-        let arrival = Arrival {
-            unwrapped: done.result,
-            epoch: done.context,
-            received_at: done.received_at,
-            source: Source::Node,
-        };
-        self.mix.handle_unwrapped(arrival, self.now());
     }
 
     fn on_document(&mut self, document: DirectoryDocument) {
@@ -268,30 +269,30 @@ impl Node {
     }
 
     fn transmit(&mut self) {
+        let now = self.now();
         while let Some(transmit) = self.mix.poll_transmit() {
-            let late = self.now() - transmit.at;
             let given = match transmit.to {
-                Peer::Node(node) => self
-                    .neighbours
-                    .try_send(&node, transmit.frame.encode())
-                    .is_ok(),
+                Peer::Node(node) => self.neighbours.try_send(&node, transmit.frame).is_ok(),
                 // The machine of a mix has no sessions.
                 Peer::Session(_) => false,
             };
             if given {
-                self.board.sent(late);
+                self.board.sent(now - transmit.at);
             } else {
                 self.mix.discard(DiscardReason::LinkFull);
             }
         }
+        self.neighbours.flush();
     }
 
     fn copy_counts(&mut self) {
+        self.meter.settle();
+        self.mix.handle_intake(&self.pool.door().take_counts());
         let sample = Sample {
             hop: self.mix.hop(),
             loops: self.mix.loop_count(),
             links: self.neighbours.up(),
-            unwrap_queued: self.pool.queued(),
+            unwrap_queued: self.pool.door().queued(),
             tags_failing: self.keeper.is_failing(),
             more: serde_json::Map::new(),
         };

@@ -17,7 +17,7 @@ use crate::scenario::Scenario;
 use crate::trace::{Kind, Trace, TraceEvent};
 use directory::{Assembled, SignedDescriptor, SignedDirectory};
 use mizzle_core::gateway::DirectoryDocument;
-use mizzle_core::hop::{Arrival, KeyFor, Source};
+use mizzle_core::hop::{Admitted, Arrival, KeyFor, Source};
 use mizzle_core::stored::{InboxKey, StoreOp};
 use sphinx::{Discards, PacketFormat, Unwrapped};
 use std::collections::BTreeMap;
@@ -337,8 +337,8 @@ impl<F: PacketFormat> Engine<F> {
     ) -> Option<Arrival> {
         let now = self.clock.now();
         let key = key?;
-        let unwrapped = F::unwrap(&key.secret, packet);
-        match &unwrapped {
+        let unwrapped = key.unwrap(packet);
+        match unwrapped.as_ref().map(Admitted::get) {
             Ok(Unwrapped::Reply { .. }) => self.observer.returned(number, now),
             Ok(what) => self.observer.unwrapped(number, actor, what),
             Err(_) => self.note(actor, Kind::Discarded, number),

@@ -8,7 +8,9 @@ mod requests;
 pub mod sessions;
 
 use crate::echo::LoopCount;
-use crate::hop::{Arrival, HopConfig, HopNode, KeepOrder, Kept, KeptKey, KeyFor, Taken};
+use crate::hop::{
+    Arrival, HopConfig, HopNode, IntakeCounts, KeepOrder, Kept, KeptKey, KeyFor, KeyTable, Taken,
+};
 use crate::loops::Loops;
 use crate::stored::{InboxKey, StoreOp, StoredInbox};
 use crate::transmit::{Peer, Transmit};
@@ -166,7 +168,17 @@ impl<F: PacketFormat> Gateway<F> {
         self.hop.key_for(hint, now)
     }
 
-    /// A packet that was unwrapped with [`Gateway::key_for`]'s key.
+    /// For those who unwrap: a fresh table when it says something else than the last one.
+    pub fn poll_key_table(&mut self, now: Instant) -> Option<Arc<KeyTable<F>>> {
+        self.hop.poll_key_table(now)
+    }
+
+    /// What an intake in front of this machine counted.
+    pub fn handle_intake(&mut self, counts: &IntakeCounts) {
+        self.hop.handle_intake(counts);
+    }
+
+    /// A packet that was unwrapped with a key of [`Gateway::key_for`] or [`Gateway::poll_key_table`].
     pub fn handle_unwrapped(&mut self, arrival: Arrival, now: Instant) {
         self.hop.handle_arrival(arrival, now);
     }

@@ -1,14 +1,18 @@
-//! What every node does with a packet, whatever its role: key by epoch, replay check, next hop,
-//! the wait until its tag is durable, delay. `Mix` and `Gateway` each own one [`HopNode`]; what is
+//! What every node does with a packet, whatever its role: key by epoch, whose turn it is, replay
+//! check, next hop, the wait until its tag is durable, delay. `Mix` and `Gateway` each own one [`HopNode`]; what is
 //! theirs alone comes back to them as [`Taken`].
 
 mod delay_queue;
+mod intake;
 mod kept;
 mod keyring;
 mod replay;
 mod waiting;
 
 pub use delay_queue::DelayQueue;
+pub use intake::{
+    Admitted, Intake, IntakeCounts, KeyFor, KeyTable, LaneId, Received, Source, unwrap_batch,
+};
 pub use kept::{KeepOrder, Kept, KeptKey, KeySeed, NodeKey, ShortTag, TagBatch};
 pub use keyring::Keyring;
 pub use replay::ReplaySet;
@@ -16,8 +20,9 @@ pub use replay::ReplaySet;
 use crate::transmit::{Peer, Transmit};
 use crate::view::View;
 use directory::{Directory, EpochSchedule, Position, SphinxKey};
+use intake::KeyRow;
 use sphinx::{DiscardReason, Discards, PacketFormat, PayloadBytes, Unwrapped};
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 use waiting::{Then, WaitingRoom};
@@ -26,6 +31,9 @@ use wire::ids::{Epoch, EpochHint, NextHop, NodeId, SessionAddress, SurbId};
 use wire::request::Plaintext;
 use wire::rng::KeyRng;
 use wire::time::{Instant, WallAnchor};
+
+/// δ while no directory says it.
+const UNKNOWN_ALLOWANCE: Duration = Duration::from_millis(10);
 
 /// Limits of a node.
 #[derive(Clone, Debug)]
@@ -54,36 +62,10 @@ impl HopConfig {
     }
 }
 
-/// Where a packet came from.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Source {
-    /// A node of the directory, over the listener for nodes.
-    Node,
-    /// A client, over the listener for clients.
-    Client,
-}
-
-/// The key for a packet, to be handed to whoever unwraps it and back with the result.
-pub struct KeyFor<F: PacketFormat> {
-    /// Of which epoch.
-    pub epoch: Epoch,
-    /// The key.
-    pub secret: Arc<F::Secret>,
-}
-
-impl<F: PacketFormat> Clone for KeyFor<F> {
-    fn clone(&self) -> Self {
-        Self {
-            epoch: self.epoch,
-            secret: self.secret.clone(),
-        }
-    }
-}
-
 /// A packet that was unwrapped.
 pub struct Arrival {
-    /// What came out.
-    pub unwrapped: Result<Unwrapped, DiscardReason>,
+    /// What came out, of [`KeyFor::unwrap`] or [`unwrap_batch`].
+    pub unwrapped: Result<Admitted, DiscardReason>,
     /// With the key of which epoch.
     pub epoch: Epoch,
     /// When its frame was read; δ and the delay count from here.
@@ -123,6 +105,13 @@ pub struct HopNode<F: PacketFormat> {
     waiting: WaitingRoom,
     queue: DelayQueue,
     counters: HopCounters,
+    /// Nodes that a packet may go to, by any directory that is held: it may have been built by the
+    /// last one.
+    next_nodes: BTreeSet<NodeId>,
+    table: Arc<KeyTable<F>>,
+    /// Whether the table must be made anew, and whether the owner has this one.
+    keys_changed: bool,
+    table_given: bool,
     ready: VecDeque<Transmit>,
     taken: VecDeque<Taken>,
     orders: VecDeque<KeepOrder>,
@@ -159,6 +148,10 @@ impl<F: PacketFormat> HopNode<F> {
             waiting: WaitingRoom::new(),
             queue,
             counters: HopCounters::default(),
+            next_nodes: BTreeSet::new(),
+            table: Arc::default(),
+            keys_changed: true,
+            table_given: false,
             ready: VecDeque::new(),
             taken: VecDeque::new(),
             orders,
@@ -180,19 +173,13 @@ impl<F: PacketFormat> HopNode<F> {
         self.keyring.public_keys()
     }
 
-    /// The key for a packet whose frame carries `hint`, if it is accepted now.
+    /// The key for a packet whose frame carries `hint`, if it is accepted now. For a driver that
+    /// unwraps packet by packet; others take a [`KeyTable`].
     pub fn key_for(&mut self, hint: EpochHint, now: Instant) -> Option<KeyFor<F>> {
         self.counters.received += 1;
-        let key = self
-            .view
-            .resolve(hint, now)
-            .filter(|e| self.accepts(*e, now));
-        let secret = match key {
-            None => Err(DiscardReason::UnknownEpoch),
-            Some(epoch) => self.keyring.secret(epoch).map(|secret| (epoch, secret)),
-        };
-        match secret {
-            Ok((epoch, secret)) => Some(KeyFor { epoch, secret }),
+        self.refresh_table(now);
+        match self.table.find(hint, now).cloned() {
+            Ok(key) => Some(key),
             Err(reason) => {
                 self.discard(reason);
                 None
@@ -200,10 +187,38 @@ impl<F: PacketFormat> HopNode<F> {
         }
     }
 
-    /// A key is good during its epoch and an overlap before and after it.
-    fn accepts(&self, epoch: Epoch, now: Instant) -> bool {
+    /// A fresh table when it says something else than the last one.
+    pub fn poll_key_table(&mut self, now: Instant) -> Option<Arc<KeyTable<F>>> {
+        self.refresh_table(now);
+        let given = std::mem::replace(&mut self.table_given, true);
+        (!given).then(|| self.table.clone())
+    }
+
+    /// A key is good during its epoch and an overlap before and after it. A packet may wait for its
+    /// unwrapping half as long as all that δ has to hide.
+    fn refresh_table(&mut self, now: Instant) {
+        if !std::mem::take(&mut self.keys_changed) {
+            return;
+        }
         let overlap = self.overlap(now);
-        self.view.start(epoch) <= now + overlap && now < self.view.start(epoch.next()) + overlap
+        let row = |epoch: Epoch| KeyRow {
+            hint: epoch.hint(),
+            from: self.view.start(epoch).saturating_sub(overlap),
+            until: self.view.start(epoch.next()) + overlap,
+            key: self.keyring.key(epoch).cloned(),
+        };
+        let known = self.view.current(now).map(|d| d.parameters.hop_allowance);
+        self.table = Arc::new(KeyTable {
+            rows: self.keyring.epochs().map(row).collect(),
+            wait_max: known.unwrap_or(UNKNOWN_ALLOWANCE) / 2,
+        });
+        self.table_given = false;
+    }
+
+    /// What an [`Intake`] counted.
+    pub fn handle_intake(&mut self, counts: &IntakeCounts) {
+        self.counters.received += counts.received;
+        self.counters.discards.add(&counts.discards);
     }
 
     fn overlap(&self, now: Instant) -> Duration {
@@ -211,7 +226,7 @@ impl<F: PacketFormat> HopNode<F> {
         known.unwrap_or(self.config.schedule.length / 4)
     }
 
-    /// Replay check, next hop, delay. What passes waits until its tag is durable: see
+    /// Next hop and delay of a packet that was unwrapped. What passes waits until its tag is durable: see
     /// [`HopNode::poll_order`] and [`HopNode::handle_kept`].
     pub fn handle_arrival(&mut self, arrival: Arrival, now: Instant) {
         let epoch = arrival.epoch;
@@ -228,9 +243,10 @@ impl<F: PacketFormat> HopNode<F> {
             received_at,
             source,
         } = arrival;
-        let unwrapped = unwrapped?;
+        let Admitted(unwrapped) = unwrapped?;
         let tag = unwrapped.tag().into();
-        self.keyring.remember(epoch, tag)?;
+        // Its key may have been lost meanwhile, and with it the log for the tag.
+        self.keyring.key(epoch)?;
         if self.queue_len() >= self.config.delay_queue_max {
             return Err(DiscardReason::QueueFull);
         }
@@ -308,6 +324,7 @@ impl<F: PacketFormat> HopNode<F> {
             }
             Kept::KeyLost(epoch) => {
                 self.keyring.lose(epoch);
+                self.keys_changed = true;
                 true
             }
         }
@@ -318,25 +335,29 @@ impl<F: PacketFormat> HopNode<F> {
         self.taken.pop_front()
     }
 
-    /// A neighbour by any directory that is held: a packet may have been built by the last one.
+    /// A neighbour by any directory that is held.
     pub(crate) fn check_adjacent(&self, next: &NodeId) -> Result<(), DiscardReason> {
-        let mut known = false;
-        for directory in self.view.held() {
-            let Some(to) = directory.position(next) else {
-                continue;
-            };
-            known = true;
-            if let Some(from) = directory.position(&self.config.identity)
-                && Directory::adjacent(from, to)
-            {
-                return Ok(());
-            }
+        if self.next_nodes.contains(next) {
+            return Ok(());
         }
+        let known = self.view.held().any(|d| d.position(next).is_some());
         Err(if known {
             DiscardReason::NotAdjacent
         } else {
             DiscardReason::UnknownNextHop
         })
+    }
+
+    fn find_next_nodes(&mut self) {
+        self.next_nodes.clear();
+        for directory in self.view.held() {
+            let Some(from) = directory.position(&self.config.identity) else {
+                continue;
+            };
+            let nodes = directory.nodes();
+            let next = nodes.filter(|(_, to)| Directory::adjacent(from, *to));
+            self.next_nodes.extend(next.map(|(node, _)| node.id()));
+        }
     }
 
     /// Queues a frame until its moment.
@@ -357,7 +378,12 @@ impl<F: PacketFormat> HopNode<F> {
         now: Instant,
     ) -> bool {
         self.view.set_anchor(anchor);
-        self.view.insert(directory, now)
+        self.keys_changed = true;
+        let new = self.view.insert(directory, now);
+        if new {
+            self.find_next_nodes();
+        }
+        new
     }
 
     /// Releases what is due and rotates keys at an epoch's start. Returns whether keys changed.
@@ -366,9 +392,11 @@ impl<F: PacketFormat> HopNode<F> {
             self.ready.push_back(transmit);
         }
         let gone = self.keyring.forget_before(self.oldest_accepted(now));
+        self.keys_changed |= !gone.is_empty();
         self.orders.extend(gone.into_iter().map(KeepOrder::Forget));
         let drawn = self.keyring.rotate(self.view.epoch_at(now), keys);
         let changed = !drawn.is_empty();
+        self.keys_changed |= changed;
         self.orders.extend(drawn.into_iter().map(KeepOrder::Key));
         changed
     }

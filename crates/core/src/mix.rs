@@ -1,7 +1,9 @@
 //! A mix: delays packets, and sends loops of its own.
 
 use crate::echo::LoopCount;
-use crate::hop::{Arrival, HopConfig, HopNode, KeepOrder, Kept, KeptKey, KeyFor, Taken};
+use crate::hop::{
+    Arrival, HopConfig, HopNode, IntakeCounts, KeepOrder, Kept, KeptKey, KeyFor, KeyTable, Taken,
+};
 use crate::loops::Loops;
 use crate::transmit::Transmit;
 use directory::{Directory, SphinxKey};
@@ -20,8 +22,8 @@ pub enum MixEvent {
     PublishKeys(Vec<SphinxKey>),
 }
 
-/// Decides what a mix does. Inputs: [`Mix::handle_directory`], [`Mix::key_for`] then
-/// [`Mix::handle_unwrapped`] for each packet, [`Mix::handle_kept`], [`Mix::handle_timeout`]. Outputs:
+/// Decides what a mix does. Inputs: [`Mix::handle_directory`], [`Mix::key_for`] (or
+/// [`Mix::poll_key_table`]) then [`Mix::handle_unwrapped`] for each packet, [`Mix::handle_kept`], [`Mix::handle_timeout`]. Outputs:
 /// [`Mix::poll_event`], [`Mix::poll_transmit`], [`Mix::poll_timeout`].
 pub struct Mix<F: PacketFormat> {
     hop: HopNode<F>,
@@ -70,7 +72,17 @@ impl<F: PacketFormat> Mix<F> {
         self.hop.key_for(hint, now)
     }
 
-    /// A packet that was unwrapped with [`Mix::key_for`]'s key.
+    /// For those who unwrap: a fresh table when it says something else than the last one.
+    pub fn poll_key_table(&mut self, now: Instant) -> Option<Arc<KeyTable<F>>> {
+        self.hop.poll_key_table(now)
+    }
+
+    /// What an intake in front of this machine counted.
+    pub fn handle_intake(&mut self, counts: &IntakeCounts) {
+        self.hop.handle_intake(counts);
+    }
+
+    /// A packet that was unwrapped with a key of [`Mix::key_for`] or [`Mix::poll_key_table`].
     pub fn handle_unwrapped(&mut self, arrival: Arrival, now: Instant) {
         self.hop.handle_arrival(arrival, now);
     }

@@ -6,13 +6,16 @@
 //!
 //! ```text
 //!   listeners ─▶ inbound ─▶ link::FrameReader ─▶ unwrap_pool ─▶ the daemon's loop
-//!   clock, timer ───────────────────────────────────────────▶   (one task, one machine)
+//!   clock, timer, pace ─────────────────────────────────────▶   (one task, one machine)
 //!   neighbours ◀─ link::FrameWriter ◀─ outbound ◀──────────────
+//!
+//!   packets change hands in batches; buffers are used again; stages says what each part costs
 //! ```
 //!
 //! Links are specified in `docs/spec/link.md`. Every queue here is bounded, and the doc of what
 //! creates it says what happens when it is full.
 
+pub mod buffers;
 pub mod clock;
 pub mod config;
 pub mod data_dir;
@@ -27,7 +30,9 @@ pub mod logging;
 pub mod metrics;
 pub mod node;
 pub mod outbound;
+pub mod pace;
 pub mod shutdown;
+pub mod stages;
 pub mod tag_log;
 pub mod timer;
 pub mod unwrap_pool;

@@ -3,22 +3,25 @@
 //! A packet is only queued while the link stands, and what is queued when it falls is lost: a
 //! packet that waited for a new link would leave at a time that nobody drew. The listening side is
 //! [`crate::inbound`].
+//!
+//! Frames change hands in batches: the loop gathers those of one turn and hands them over with one
+//! lock and one wake-up; the link writes all that it finds.
 
+use crate::buffers;
 use crate::link::{FrameWriter, LinkError, NodeLink, NodeTls};
+use crate::stages::{Stage, Stages};
 use std::net::SocketAddr;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
-use tokio::sync::mpsc;
+use tokio::sync::{Notify, mpsc};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
-use wire::frame::FrameBytes;
+use wire::frame::Frame;
 use wire::ids::{NetworkId, NodeId};
 use wire::keys::IdentityPublic;
 use wire::rng::{Purpose, TrafficRng};
 
-/// Most frames in one write.
-const BATCH_MAX: usize = 32;
 /// A link that stood this long was good: the next failure starts with short waits again.
 const GOOD_AFTER: Duration = Duration::from_secs(10);
 
@@ -94,63 +97,128 @@ pub enum NotSent {
 
 /// A link to one neighbour, kept up until this value is dropped.
 pub struct Outbound {
-    queue: mpsc::Sender<FrameBytes>,
-    up: Arc<AtomicBool>,
+    queue: Arc<Queue>,
+    /// Frames of this turn, which the link does not see yet.
+    gathered: Vec<Frame>,
+    capacity: usize,
     task: JoinHandle<()>,
 }
 
+/// What the loop and the link share.
+#[derive(Default)]
+struct Queue {
+    frames: Mutex<Vec<Frame>>,
+    /// Frames gathered, queued or being written.
+    waiting: AtomicUsize,
+    up: AtomicBool,
+    /// The owner wants no more.
+    closed: AtomicBool,
+    changed: Notify,
+}
+
+/// What a link is started with, beside its neighbour.
+#[derive(Clone)]
+pub struct OutboundConfig {
+    /// Proves who we are.
+    pub tls: NodeTls,
+    /// When to dial again.
+    pub backoff: Backoff,
+    /// Frames that wait to be written at most; one more is refused as [`NotSent::Full`].
+    pub capacity: usize,
+    /// Counts what writing costs.
+    pub stages: Stages,
+}
+
 impl Outbound {
-    /// Begins to dial. `capacity` frames are queued at most; one more is refused as
-    /// [`NotSent::Full`]. When `events` is full, the link waits for room.
+    /// Begins to dial. When `events` is full, the link waits for room.
     pub fn start(
         neighbour: Neighbour,
-        tls: NodeTls,
-        backoff: Backoff,
-        capacity: usize,
+        config: OutboundConfig,
         events: mpsc::Sender<OutboundEvent>,
     ) -> Self {
-        let (queue, frames) = mpsc::channel(capacity.max(1));
-        let up = Arc::new(AtomicBool::new(false));
+        let queue = Arc::new(Queue::default());
+        let OutboundConfig {
+            tls,
+            backoff,
+            capacity,
+            stages,
+        } = config;
         let keeper = Keeper {
             node: NodeId::of(&neighbour.identity),
             neighbour,
             tls,
             backoff,
-            up: up.clone(),
-            frames,
+            queue: queue.clone(),
             events,
+            stages,
         };
         let task = tokio::spawn(keeper.run());
-        Self { queue, up, task }
+        Self {
+            queue,
+            gathered: Vec::new(),
+            capacity,
+            task,
+        }
     }
 
-    /// Queues a frame, or says at once why not.
-    pub fn try_send(&self, frame: FrameBytes) -> Result<(), NotSent> {
+    /// Gathers a frame, or says at once why not. It leaves with [`Outbound::flush`].
+    pub fn try_send(&mut self, frame: Frame) -> Result<(), NotSent> {
         if !self.is_up() {
             return Err(NotSent::Down);
         }
-        self.queue.try_send(frame).map_err(|error| match error {
-            mpsc::error::TrySendError::Full(_) => NotSent::Full,
-            mpsc::error::TrySendError::Closed(_) => NotSent::Down,
-        })
+        if self.queued() >= self.capacity {
+            return Err(NotSent::Full);
+        }
+        self.queue.waiting.fetch_add(1, Ordering::Relaxed);
+        self.gathered.push(frame);
+        Ok(())
+    }
+
+    /// Hands over what was gathered.
+    pub fn flush(&mut self) {
+        if !self.gathered.is_empty() {
+            self.queue.lock().append(&mut self.gathered);
+            self.queue.changed.notify_one();
+        }
     }
 
     /// Whether the link stands.
     pub fn is_up(&self) -> bool {
-        self.up.load(Ordering::Acquire)
+        self.queue.up.load(Ordering::Acquire)
     }
 
-    /// Frames that wait to be written.
+    /// Frames that wait to be written, or are being written.
     pub fn queued(&self) -> usize {
-        self.queue.max_capacity() - self.queue.capacity()
+        self.queue.waiting.load(Ordering::Relaxed)
     }
 
     /// Writes what is queued, closes the link and ends, within `limit`.
     pub async fn close(mut self, limit: Duration) {
-        // Dropping the only sender tells the task.
-        let (unused, _) = mpsc::channel(1);
-        self.queue = unused;
+        self.flush();
+        self.queue.closed.store(true, Ordering::Release);
+        self.queue.changed.notify_one();
         let _ = tokio::time::timeout(limit, &mut self.task).await;
+    }
+}
+
+impl Queue {
+    fn lock(&self) -> std::sync::MutexGuard<'_, Vec<Frame>> {
+        self.frames.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn is_closed(&self) -> bool {
+        self.closed.load(Ordering::Acquire)
+    }
+
+    /// Frames that were queued or being written are not waiting any more.
+    fn done(&self, frames: usize) {
+        self.waiting.fetch_sub(frames, Ordering::Relaxed);
+    }
+
+    fn discard(&self) -> usize {
+        let lost = std::mem::take(&mut *self.lock()).len();
+        self.done(lost);
+        lost
     }
 }
 
@@ -166,24 +234,26 @@ struct Keeper {
     neighbour: Neighbour,
     tls: NodeTls,
     backoff: Backoff,
-    up: Arc<AtomicBool>,
-    frames: mpsc::Receiver<FrameBytes>,
+    queue: Arc<Queue>,
     events: mpsc::Sender<OutboundEvent>,
+    stages: Stages,
 }
 
 impl Keeper {
-    async fn run(mut self) {
+    async fn run(self) {
         let [a, b, c, d, ..] = self.node.0;
         let salt = u32::from_be_bytes([a, b, c, d]);
-        let (mut failures, mut attempt) = (0u32, 0u32);
-        while !self.frames.is_closed() {
+        let (mut failures, mut attempt, mut stale) = (0u32, 0u32, 0);
+        while !self.queue.is_closed() {
             let began = Instant::now();
             let (error, in_flight) = match self.dial(attempt).await {
                 Ok(link) => {
-                    self.up.store(true, Ordering::Release);
+                    // Handed over when the last link had just fallen.
+                    stale += self.queue.discard();
+                    self.queue.up.store(true, Ordering::Release);
                     self.report(OutboundEvent::Up(self.node)).await;
                     let ended = self.keep(link).await;
-                    self.up.store(false, Ordering::Release);
+                    self.queue.up.store(false, Ordering::Release);
                     match ended {
                         Some(failure) => failure,
                         None => return,
@@ -196,7 +266,7 @@ impl Keeper {
             } else {
                 failures.saturating_add(1)
             };
-            let lost = in_flight + self.discard_queue();
+            let lost = std::mem::take(&mut stale) + in_flight + self.queue.discard();
             let node = self.node;
             self.report(OutboundEvent::Down { node, error, lost }).await;
             let wait = self.backoff.wait(salt, failures.saturating_sub(1), attempt);
@@ -216,38 +286,54 @@ impl Keeper {
 
     /// Writes until the link falls (why, and how many frames were being written) or the owner
     /// wants no more (`None`).
-    async fn keep(&mut self, link: NodeLink) -> Option<(LinkError, usize)> {
+    async fn keep(&self, link: NodeLink) -> Option<(LinkError, usize)> {
         let NodeLink {
             mut reader,
             mut writer,
             peer: _,
         } = link;
-        let mut batch = Vec::with_capacity(BATCH_MAX);
+        writer.measure(self.stages.turns(Stage::Write));
+        let mut batch = Vec::new();
         loop {
-            batch.clear();
-            let received = tokio::select! {
-                received = self.frames.recv_many(&mut batch, BATCH_MAX) => received,
+            tokio::select! {
+                () = self.queue.changed.notified() => {}
                 // A neighbour has nothing to say on this link: packets go one way. Reading shows
                 // that it went away before a packet is lost.
                 said = reader.next() => return Some((said.err().unwrap_or(LinkError::Order), 0)),
-            };
-            if received == 0 {
+            }
+            // Also what came while the last batch was written.
+            loop {
+                std::mem::swap(&mut batch, &mut *self.queue.lock());
+                if batch.is_empty() {
+                    break;
+                }
+                let sent = writer.send_frames(&batch).await;
+                self.queue.done(batch.len());
+                if let Err(error) = sent {
+                    return Some((error, batch.len()));
+                }
+                give_back(&mut batch);
+            }
+            if self.queue.is_closed() {
                 close_politely(writer).await;
                 return None;
             }
-            if let Err(error) = writer.send(&batch).await {
-                return Some((error, batch.len()));
-            }
         }
-    }
-
-    fn discard_queue(&mut self) -> usize {
-        std::iter::from_fn(|| self.frames.try_recv().ok()).count()
     }
 
     async fn report(&self, event: OutboundEvent) {
         // Nobody listening is nobody's loss.
         let _ = self.events.send(event).await;
+    }
+}
+
+/// Buffers of packets that were written are used again.
+fn give_back(batch: &mut Vec<Frame>) {
+    let mut unused = buffers::Batch::default();
+    for frame in batch.drain(..) {
+        if let Frame::Packet(_, packet) = frame {
+            unused.give_back(packet);
+        }
     }
 }
 

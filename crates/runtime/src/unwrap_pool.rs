@@ -1,91 +1,125 @@
 //! Threads that do a hop's public-key work, away from the loop that decides.
 //!
-//! The pool holds no state between packets: [`sphinx::PacketFormat::unwrap_batch`] gives a value or
-//! a reason, and whether a packet was here before is the machine's to say.
+//! What waits, whose turn it is and what is turned away is [`mizzle_core::hop::Intake`]'s to say; here
+//! are the lock around it and the threads. Every link has a [`Lane`] of its own through the [`Door`];
+//! what comes out goes to the loop in batches.
+//!
+//! ```text
+//!   link ─▶ lane ─┐                     ┌─▶ thread ─┐
+//!   link ─▶ lane ─┼─▶ Intake (one lock) ┼─▶ thread ─┼─▶ Vec<Arrival> ─▶ the loop
+//!   link ─▶ lane ─┘                     └─▶ thread ─┘
+//! ```
 
-use sphinx::{DiscardReason, PacketFormat, Unwrapped};
-use std::collections::VecDeque;
+use crate::buffers;
+use crate::clock::Clock;
+use crate::stages::{Stage, Stages, ThreadMeter};
+use mizzle_core::hop::{
+    Admitted, Arrival, Intake, IntakeCounts, KeyFor, KeyTable, LaneId, Received, unwrap_batch,
+};
+use sphinx::{Backend, DiscardReason, PacketFormat};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 use tokio::sync::mpsc;
 use wire::frame::PacketBytes;
-use wire::time::Instant;
+use wire::ids::Epoch;
 
 /// Most packets that a thread takes at once.
 pub const BATCH_MAX: usize = 16;
 
-/// A packet as it came, and the key of the epoch that its frame named.
-pub struct Received<F: PacketFormat, C> {
-    /// Of this node, for that epoch.
-    pub key: Arc<F::Secret>,
-    /// The packet.
-    pub packet: PacketBytes,
-    /// When its last byte was read; its deadline counts from here.
-    pub received_at: Instant,
-    /// Whatever the owner wants back with the result.
-    pub context: C,
+/// Takes what one link brought, and leaves the vector empty. What is too much dies there.
+pub type Deliver = Box<dyn FnMut(&mut Vec<Received>) + Send>;
+/// Makes a way in for each link.
+pub type Lanes = Arc<dyn Fn() -> Deliver + Send + Sync>;
+
+/// What the threads are started with.
+pub struct PoolConfig {
+    /// How many threads.
+    pub threads: usize,
+    /// Packets that wait at most; see [`Intake`] for who loses when that is full.
+    pub capacity: usize,
+    /// So many packets cost a thread about as much as one: where more wait, a thread takes all of
+    /// them, and where fewer do, they are shared out.
+    pub lanes: usize,
+    /// Tells how long a packet waited.
+    pub clock: Clock,
+    /// Counts what the threads cost.
+    pub stages: Stages,
 }
 
-/// What became of a [`Received`].
-pub struct Done<C> {
-    /// What was in it, or why it died.
-    pub result: Result<Unwrapped, DiscardReason>,
-    /// As it was given.
-    pub received_at: Instant,
-    /// As it was given.
-    pub context: C,
+impl PoolConfig {
+    /// How many packets the backend in use unwraps side by side.
+    pub fn lanes_of(backend: Backend) -> usize {
+        match backend {
+            Backend::SphinxPacket | Backend::AwsLc => 1,
+            Backend::Avx512 => BATCH_MAX,
+        }
+    }
 }
 
-/// A fixed number of threads on one bounded queue.
-pub struct UnwrapPool<F: PacketFormat, C> {
-    shared: Arc<Shared<F, C>>,
+/// A fixed number of threads behind one intake.
+pub struct UnwrapPool<F: PacketFormat> {
+    door: Door,
+    table: Arc<Mutex<Arc<KeyTable<F>>>>,
     threads: Vec<JoinHandle<()>>,
 }
 
-impl<F: PacketFormat, C: Send + 'static> UnwrapPool<F, C> {
-    /// Starts `threads` threads. At most `capacity` packets wait; `results` full makes the threads
-    /// wait, and then the queue fills.
-    pub fn start(
-        threads: usize,
-        capacity: usize,
-        results: mpsc::Sender<Done<C>>,
-    ) -> std::io::Result<Self> {
-        let shared = Arc::new(Shared {
+impl<F: PacketFormat> UnwrapPool<F> {
+    /// Starts the threads. `results` full makes them wait, and then the intake fills.
+    pub fn start(config: PoolConfig, results: mpsc::Sender<Vec<Arrival>>) -> std::io::Result<Self> {
+        let PoolConfig {
+            threads,
+            capacity,
+            lanes,
+            clock,
+            stages,
+        } = config;
+        let threads = threads.max(1);
+        let door = Door(Arc::new(Shared {
             state: Mutex::new(State {
-                queue: VecDeque::with_capacity(capacity),
+                intake: Intake::new(capacity),
+                idle: 0,
                 closed: false,
             }),
             waiting: Condvar::new(),
-            capacity,
-            threads: threads.max(1),
-        });
-        let threads = (0..threads.max(1))
+            threads,
+            lanes,
+        }));
+        let table = Arc::new(Mutex::new(Arc::default()));
+        let threads = (0..threads)
             .map(|index| {
-                let (shared, results) = (shared.clone(), results.clone());
+                let worker = Worker {
+                    door: door.clone(),
+                    table: table.clone(),
+                    clock,
+                    results: results.clone(),
+                };
+                let meter = stages.thread(Stage::Unwrap);
                 thread::Builder::new()
                     .name(format!("unwrap-{index}"))
-                    .spawn(move || work(&shared, &results))
+                    .spawn(move || worker.work(meter))
             })
             .collect::<std::io::Result<_>>()?;
-        Ok(Self { shared, threads })
+        Ok(Self {
+            door,
+            table,
+            threads,
+        })
     }
 
-    /// Packets that wait.
-    pub fn queued(&self) -> usize {
-        self.shared.lock().queue.len()
+    /// The keys that packets are for from now on.
+    pub fn set_table(&self, table: Arc<KeyTable<F>>) {
+        *lock(&self.table) = table;
     }
 
-    /// A handle for a task that submits; as many as wanted.
-    pub fn submitter(&self) -> Submitter<F, C> {
-        Submitter {
-            shared: self.shared.clone(),
-        }
+    /// Where packets go in.
+    pub fn door(&self) -> &Door {
+        &self.door
     }
 
     /// Drops what waits and waits for the threads. Blocks: not for an async task.
     pub fn close(mut self) {
-        self.shared.close();
+        self.door.close();
         for thread in self.threads.drain(..) {
             // A thread's own panic was its end, and is no reason for another.
             let _ = thread.join();
@@ -93,119 +127,206 @@ impl<F: PacketFormat, C: Send + 'static> UnwrapPool<F, C> {
     }
 }
 
-impl<F: PacketFormat, C> Drop for UnwrapPool<F, C> {
+impl<F: PacketFormat> Drop for UnwrapPool<F> {
     fn drop(&mut self) {
-        self.shared.close();
+        self.door.close();
     }
 }
 
-/// Puts packets into a pool that somebody else owns.
-pub struct Submitter<F: PacketFormat, C> {
-    shared: Arc<Shared<F, C>>,
+/// The way into a pool that somebody else owns.
+#[derive(Clone)]
+pub struct Door(Arc<Shared>);
+
+/// One link's way in; dropping it gives the place back, not the packets.
+pub struct Lane {
+    door: Door,
+    id: LaneId,
 }
 
-impl<F: PacketFormat, C> Clone for Submitter<F, C> {
-    fn clone(&self) -> Self {
-        Self {
-            shared: self.shared.clone(),
-        }
-    }
-}
-
-impl<F: PacketFormat, C: Send + 'static> Submitter<F, C> {
-    /// Queues a packet. When the queue is full or closed the packet comes back: it is to be counted
-    /// as [`DiscardReason::Overloaded`], before any public-key work.
-    pub fn submit(&self, received: Received<F, C>) -> Result<(), Received<F, C>> {
-        {
-            let mut state = self.shared.lock();
-            if state.closed || state.queue.len() >= self.shared.capacity {
-                return Err(received);
-            }
-            state.queue.push_back(received);
-        }
-        self.shared.waiting.notify_one();
-        Ok(())
-    }
-}
-
-struct Shared<F: PacketFormat, C> {
-    state: Mutex<State<F, C>>,
+struct Shared {
+    state: Mutex<State>,
     waiting: Condvar,
-    capacity: usize,
     threads: usize,
+    lanes: usize,
 }
 
-struct State<F: PacketFormat, C> {
-    queue: VecDeque<Received<F, C>>,
+struct State {
+    intake: Intake,
+    /// Threads that wait for work.
+    idle: usize,
     closed: bool,
 }
 
-impl<F: PacketFormat, C> Shared<F, C> {
-    fn lock(&self) -> MutexGuard<'_, State<F, C>> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+impl Door {
+    /// A lane for a link.
+    pub fn lane(&self) -> Lane {
+        Lane {
+            id: self.lock().intake.open(),
+            door: self.clone(),
+        }
+    }
+
+    /// The same as a function, for listeners that do not know what is behind it.
+    pub fn lanes(&self) -> Lanes {
+        let door = self.clone();
+        Arc::new(move || {
+            let lane = door.lane();
+            Box::new(move |packets| lane.push(packets))
+        })
+    }
+
+    /// Packets that wait.
+    pub fn queued(&self) -> usize {
+        self.lock().intake.len()
+    }
+
+    /// What was counted since the last call, for the machine.
+    pub fn take_counts(&self) -> IntakeCounts {
+        self.lock().intake.take_counts()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        lock(&self.0.state)
     }
 
     fn close(&self) {
         let mut state = self.lock();
         state.closed = true;
-        state.queue.clear();
+        state.intake.clear();
         drop(state);
-        self.waiting.notify_all();
+        self.0.waiting.notify_all();
+    }
+}
+
+impl Lane {
+    /// Takes all packets.
+    pub fn push(&self, packets: &mut Vec<Received>) {
+        let mut state = self.door.lock();
+        if state.closed {
+            packets.clear();
+            return;
+        }
+        state.intake.push(self.id, packets.drain(..));
+        let wake = state.idle > 0 && !state.intake.is_empty();
+        drop(state);
+        if wake {
+            self.door.0.waiting.notify_one();
+        }
+    }
+}
+
+impl Drop for Lane {
+    fn drop(&mut self) {
+        self.door.lock().intake.close(self.id);
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+struct Worker<F: PacketFormat> {
+    door: Door,
+    table: Arc<Mutex<Arc<KeyTable<F>>>>,
+    clock: Clock,
+    results: mpsc::Sender<Vec<Arrival>>,
+}
+
+impl<F: PacketFormat> Worker<F> {
+    fn work(self, mut meter: ThreadMeter) {
+        let mut batch = Vec::with_capacity(BATCH_MAX);
+        while let Some(table) = self.take(&mut batch, &mut meter) {
+            let arrivals = unwrap_all(&table, &mut batch);
+            if self.results.blocking_send(arrivals).is_err() {
+                return;
+            }
+            meter.sample();
+        }
     }
 
-    /// The next packets, or `None` when the pool is closed. A short queue is shared out among the
-    /// threads, so that a small burst does not wait behind one of them.
-    fn take(&self) -> Option<Vec<Received<F, C>>> {
-        let mut state = self.lock();
+    /// The next packets and the keys for them, or `None` when the pool is closed.
+    fn take(
+        &self,
+        batch: &mut Vec<(Epoch, Received)>,
+        meter: &mut ThreadMeter,
+    ) -> Option<Arc<KeyTable<F>>> {
+        let shared = &self.door.0;
+        let mut state = self.door.lock();
         loop {
             if state.closed {
                 return None;
             }
-            let share = state.queue.len().div_ceil(self.threads).min(BATCH_MAX);
-            if share > 0 {
-                return Some(state.queue.drain(..share).collect());
+            let len = state.intake.len();
+            if len > 0 {
+                let share = len.div_ceil(shared.threads).max(shared.lanes);
+                let table = lock(&self.table).clone();
+                let now = self.clock.now();
+                state.intake.take(share.min(BATCH_MAX), &table, now, batch);
+                let more = state.idle > 0 && !state.intake.is_empty();
+                drop(state);
+                if more {
+                    shared.waiting.notify_one();
+                }
+                if !batch.is_empty() {
+                    return Some(table);
+                }
+                state = self.door.lock();
+                continue;
             }
-            state = self
-                .waiting
-                .wait(state)
-                .unwrap_or_else(PoisonError::into_inner);
+            meter.settle();
+            state.idle += 1;
+            let waited = shared.waiting.wait(state);
+            state = waited.unwrap_or_else(PoisonError::into_inner);
+            state.idle -= 1;
         }
     }
 }
 
-fn work<F: PacketFormat, C>(shared: &Shared<F, C>, results: &mpsc::Sender<Done<C>>) {
-    while let Some(batch) = shared.take() {
-        let unwrapped = unwrap_all::<F, C>(&batch);
-        for (received, result) in batch.into_iter().zip(unwrapped) {
-            let done = Done {
-                result,
-                received_at: received.received_at,
-                context: received.context,
-            };
-            if results.blocking_send(done).is_err() {
-                return;
-            }
-        }
+fn unwrap_all<F: PacketFormat>(
+    table: &KeyTable<F>,
+    batch: &mut Vec<(Epoch, Received)>,
+) -> Vec<Arrival> {
+    // Every one has its key: the table is the one that it was taken by.
+    batch.retain(|(epoch, _)| table.key(*epoch).is_some());
+    let pairs: Vec<_> = batch
+        .iter()
+        .filter_map(|(epoch, received)| Some((table.key(*epoch)?, &received.packet)))
+        .collect();
+    let results = unwrap_pairs(&pairs);
+    drop(pairs);
+    let mut arrivals = Vec::with_capacity(batch.len());
+    let mut used = buffers::Batch::default();
+    for ((epoch, received), unwrapped) in batch.drain(..).zip(results) {
+        used.give_back(received.packet);
+        arrivals.push(Arrival {
+            unwrapped,
+            epoch,
+            received_at: received.received_at,
+            source: received.source,
+        });
     }
+    arrivals
 }
 
-fn unwrap_all<F: PacketFormat, C>(
-    batch: &[Received<F, C>],
-) -> Vec<Result<Unwrapped, DiscardReason>> {
-    let pairs: Vec<_> = batch.iter().map(|r| (&*r.key, &r.packet)).collect();
-    if let Ok(results) = catch_unwind(AssertUnwindSafe(|| F::unwrap_batch(&pairs))) {
+fn unwrap_pairs<F: PacketFormat>(
+    pairs: &[(&KeyFor<F>, &PacketBytes)],
+) -> Vec<Result<Admitted, DiscardReason>> {
+    let mut admitted = [false; BATCH_MAX];
+    let whole = AssertUnwindSafe(|| unwrap_batch(pairs, &mut admitted));
+    if let Ok(results) = catch_unwind(whole) {
         return results;
     }
     // A bug of ours that one packet woke must not cost the node a thread, nor the others of its
     // batch their lives. Unwrapping holds no state that a panic could leave half-changed.
     tracing::error!("unwrapping a packet panicked; it is discarded. Please report this");
-    pairs
-        .iter()
-        .map(|(key, packet)| {
-            catch_unwind(AssertUnwindSafe(|| F::unwrap(key, packet)))
-                .unwrap_or(Err(DiscardReason::BadRouting))
-        })
-        .collect()
+    let each = pairs.iter().zip(&mut admitted);
+    each.map(|(pair, admitted)| {
+        let one = || unwrap_batch(&[*pair], std::slice::from_mut(admitted));
+        let result = catch_unwind(AssertUnwindSafe(one)).ok();
+        let result = result.and_then(|mut results| results.pop());
+        result.unwrap_or(Err(DiscardReason::BadRouting))
+    })
+    .collect()
 }
 
 #[cfg(test)]

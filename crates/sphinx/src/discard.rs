@@ -42,7 +42,8 @@ pub enum DiscardReason {
     DownlinkFull,
     /// The link to the next hop is down or its queue is full.
     LinkFull,
-    /// The node had more packets waiting for unwrapping than it takes.
+    /// The node had more packets waiting to be unwrapped than it takes, or this one had waited so long
+    /// that it would have left late.
     Overloaded,
     /// The node has no directory that is valid now.
     NoDirectory,
@@ -114,6 +115,12 @@ impl Discards {
     /// Counts one more.
     pub fn count(&mut self, reason: DiscardReason) {
         self.0[reason as usize] += 1;
+    }
+
+    /// Counts what somebody else counted.
+    pub fn add(&mut self, others: &Self) {
+        let all = self.0.iter_mut().zip(others.0);
+        all.for_each(|(count, others)| *count += others);
     }
 
     /// How many died of `reason`.

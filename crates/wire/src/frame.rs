@@ -7,7 +7,9 @@
 //! `format` is [`FORMAT_SPHINX`] on packets and 0 on everything else.
 
 use crate::codec::{DecodeError, Reader, Writer};
-use crate::geometry::{FORMAT_SPHINX, FRAME_LEN, GeometryHash, PACKET_LEN, PROTOCOL_VERSION};
+use crate::geometry::{
+    FORMAT_SPHINX, FRAME_HEADER_LEN, FRAME_LEN, GeometryHash, PACKET_LEN, PROTOCOL_VERSION,
+};
 use crate::ids::{DirectoryHash, Epoch, EpochHint, NetworkId, SessionAddress};
 
 /// The bytes of one frame.
@@ -148,6 +150,22 @@ impl Frame {
             }
         }
         boxed(w.into_padded(FRAME_LEN))
+    }
+
+    /// The first bytes of a frame that carries a packet; the packet is all that follows.
+    pub const fn packet_header(hint: EpochHint) -> [u8; FRAME_HEADER_LEN] {
+        let [high, low] = hint.0.to_be_bytes();
+        [FORMAT_SPHINX, KIND_PACKET, high, low]
+    }
+
+    /// What a frame carries, if it is a packet: as [`Frame::decode`] reads it, without a copy.
+    pub fn peek_packet(bytes: &[u8; FRAME_LEN]) -> Option<(EpochHint, &[u8; PACKET_LEN])> {
+        let (header, packet) = bytes.split_first_chunk()?;
+        let [FORMAT_SPHINX, KIND_PACKET, high, low] = *header else {
+            return None;
+        };
+        let hint = EpochHint(u16::from_be_bytes([high, low]));
+        Some((hint, packet.first_chunk()?))
     }
 
     /// Reads what [`Frame::encode`] wrote and nothing else.

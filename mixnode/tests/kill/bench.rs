@@ -5,12 +5,14 @@ use directory::{
     Directory, EpochSchedule, Network, NetworkAuthority, NodeDescriptor, Parameters, Preamble,
     Rate, Role, SignedDirectory,
 };
+use mizzle_core::hop::Received;
 use runtime::clock::Clock;
 use runtime::http_client::HttpClient;
 use runtime::inbound::{InboundCounters, InboundLimits};
 use runtime::link::{NodeLink, NodeTls};
-use runtime::node::listener::{NodeListener, ReceivedFrame};
+use runtime::node::listener::NodeListener;
 use runtime::shutdown::Shutdown;
+use runtime::stages::Stages;
 use runtime::tag_log::TagLog;
 use serde_json::Value;
 use sphinx::{Hop, PacketFormat, Sphinx};
@@ -62,7 +64,7 @@ pub(crate) struct Bench {
     link: Option<NodeLink>,
     sent: Vec<FrameBytes>,
     out: BTreeMap<Vec<u8>, usize>,
-    frames: mpsc::Receiver<ReceivedFrame>,
+    frames: mpsc::Receiver<Received>,
     rng: KeyRng,
     /// The listener of the layer after; ends with the test.
     _listener: Option<Listener>,
@@ -121,7 +123,13 @@ impl Bench {
             tls: NodeTls::new(&node_secret(SEED, 2)).unwrap(),
             network: network_id(SEED),
             allowed,
-            frames: frames_tx,
+            lanes: Arc::new(move || {
+                let frames = frames_tx.clone();
+                Box::new(move |packets| {
+                    packets.drain(..).for_each(|p| frames.try_send(p).unwrap());
+                })
+            }),
+            stages: Stages::default(),
             clock: Clock::start(),
         };
         let shutdown = Shutdown::manual();

@@ -1,7 +1,8 @@
 //! A node's Sphinx keys, one for each epoch, each with the tags it has seen. A key and its tags live
 //! and die together: there is no way to keep one without the other.
 
-use super::kept::{KeptKey, KeySeed, NodeKey, ShortTag};
+use super::intake::KeyFor;
+use super::kept::{KeptKey, KeySeed, NodeKey};
 use super::replay::ReplaySet;
 use directory::SphinxKey;
 use sphinx::{DiscardReason, PacketFormat};
@@ -18,7 +19,7 @@ pub struct Keyring<F: PacketFormat> {
 }
 
 enum Slot<F: PacketFormat> {
-    Live(Arc<F::Secret>, ReplaySet),
+    Live(KeyFor<F>),
     /// Its tags cannot be kept any more. The epoch gets no other key: directories name this one.
     Lost,
 }
@@ -39,9 +40,9 @@ impl<F: PacketFormat> Keyring<F> {
         if F::public(&secret) != kept.key.public || self.keys.contains_key(&kept.key.epoch) {
             return false;
         }
-        let tags = ReplaySet::restored(self.tags_max, kept.tags);
-        let slot = Slot::Live(Arc::new(secret), tags);
-        self.keys.insert(kept.key.epoch, slot);
+        let KeptKey { key, tags } = kept;
+        let tags = ReplaySet::restored(self.tags_max, &key.seed, tags);
+        self.insert(key.epoch, secret, tags);
         true
     }
 
@@ -55,8 +56,8 @@ impl<F: PacketFormat> Keyring<F> {
             let seed = KeySeed(rng.bytes());
             let secret = draw::<F>(&seed);
             let public = F::public(&secret);
-            let tags = ReplaySet::new(self.tags_max);
-            self.keys.insert(epoch, Slot::Live(Arc::new(secret), tags));
+            let tags = ReplaySet::new(self.tags_max, &seed);
+            self.insert(epoch, secret, tags);
             drawn.push(NodeKey {
                 epoch,
                 seed,
@@ -66,9 +67,21 @@ impl<F: PacketFormat> Keyring<F> {
         drawn
     }
 
+    fn insert(&mut self, epoch: Epoch, secret: F::Secret, tags: ReplaySet) {
+        let key = KeyFor {
+            epoch,
+            secret: Arc::new(secret),
+            tags: Arc::new(tags),
+        };
+        self.keys.insert(epoch, Slot::Live(key));
+    }
+
     /// Wipes the keys of all epochs before `epoch`, and their tags; which ones. A packet that a
     /// worker is unwrapping with one of them keeps it alive until it is done.
     pub fn forget_before(&mut self, epoch: Epoch) -> Vec<Epoch> {
+        if self.oldest().is_none_or(|oldest| oldest >= epoch) {
+            return Vec::new();
+        }
         let kept = self.keys.split_off(&epoch);
         let gone = std::mem::replace(&mut self.keys, kept);
         gone.into_keys().collect()
@@ -87,21 +100,17 @@ impl<F: PacketFormat> Keyring<F> {
     }
 
     /// The key of one epoch, or why packets of that epoch die.
-    pub fn secret(&self, epoch: Epoch) -> Result<Arc<F::Secret>, DiscardReason> {
+    pub fn key(&self, epoch: Epoch) -> Result<&KeyFor<F>, DiscardReason> {
         match self.keys.get(&epoch) {
             None => Err(DiscardReason::UnknownEpoch),
             Some(Slot::Lost) => Err(DiscardReason::TagNotDurable),
-            Some(Slot::Live(secret, _)) => Ok(secret.clone()),
+            Some(Slot::Live(key)) => Ok(key),
         }
     }
 
-    /// Remembers a tag that was not seen before under one epoch's key.
-    pub fn remember(&mut self, epoch: Epoch, tag: ShortTag) -> Result<(), DiscardReason> {
-        match self.keys.get_mut(&epoch) {
-            None => Err(DiscardReason::UnknownEpoch),
-            Some(Slot::Lost) => Err(DiscardReason::TagNotDurable),
-            Some(Slot::Live(_, tags)) => tags.insert(tag),
-        }
+    /// Every epoch that has, or had, a key here.
+    pub fn epochs(&self) -> impl Iterator<Item = Epoch> + '_ {
+        self.keys.keys().copied()
     }
 
     /// The public halves, ascending by epoch; the newest three.
@@ -111,10 +120,10 @@ impl<F: PacketFormat> Keyring<F> {
         newest
             .filter_map(|(epoch, slot)| match slot {
                 Slot::Lost => None,
-                Slot::Live(secret, _) => Some(SphinxKey {
+                Slot::Live(key) => Some(SphinxKey {
                     epoch: *epoch,
                     format: FORMAT_SPHINX,
-                    key: F::public(secret),
+                    key: F::public(&key.secret),
                 }),
             })
             .collect()

@@ -358,7 +358,7 @@ pub(crate) fn arrival(
     now: Instant,
 ) -> Arrival {
     Arrival {
-        unwrapped: Sphinx::unwrap(&key.secret, packet),
+        unwrapped: key.unwrap(packet),
         epoch: key.epoch,
         received_at: now,
         source,

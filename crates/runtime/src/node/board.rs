@@ -6,6 +6,7 @@
 use crate::http::{self, HttpLimits, Method, Request, Response, StatusCode};
 use crate::metrics::{NodeMetrics, render, set_counter};
 use crate::shutdown::Shutdown;
+use crate::stages::{StageMetrics, Stages};
 use directory::Position;
 use mizzle_core::echo::LoopCount;
 use mizzle_core::hop::HopNode;
@@ -37,6 +38,7 @@ pub struct Board {
     started: Instant,
     metrics: NodeMetrics,
     loops_lost: Counter,
+    stages: StageMetrics,
     sent: u64,
     late: u64,
     alarm: LoopAlarm,
@@ -65,6 +67,7 @@ impl Board {
         role: &'static str,
         node: &wire::ids::NodeId,
         registry: &mut Registry,
+        stages: &Stages,
         now: Instant,
     ) -> Self {
         let metrics = NodeMetrics::default();
@@ -78,6 +81,7 @@ impl Board {
             started: now,
             metrics,
             loops_lost,
+            stages: stages.register(registry),
             sent: 0,
             late: 0,
             alarm: LoopAlarm::default(),
@@ -113,6 +117,7 @@ impl Board {
         set_counter(&self.metrics.loops_sent, loops.sent);
         set_counter(&self.metrics.loops_returned, loops.returned);
         set_counter(&self.loops_lost, loops.lost);
+        self.stages.copy();
         self.metrics.set_discards(&counters.discards);
         self.metrics.queue_depth.set(gauge(hop.queue_len()));
         self.metrics.unwrap_depth.set(gauge(unwrap_queued));
@@ -148,6 +153,7 @@ impl Board {
             "loops_lost": loops.lost,
             "loop_alarm": self.alarm.raised,
             "tags_failing": tags_failing,
+            "cpu_us": self.stages.micros(),
         });
         if let Some(object) = status.as_object_mut() {
             object.extend(more);

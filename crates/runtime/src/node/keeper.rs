@@ -11,6 +11,7 @@ use super::NodeError;
 use super::foundation::Foundation;
 use crate::data_dir::{DataDirError, io_error};
 use crate::metrics::Lateness;
+use crate::stages::{Stage, Stages};
 use crate::tag_log::{self, TagLog};
 use mizzle_core::hop::{KeepOrder, Kept, KeptKey};
 use prometheus_client::metrics::counter::Counter;
@@ -72,6 +73,7 @@ impl Keeper {
     pub fn open(
         foundation: &Foundation,
         tags_max: usize,
+        stages: &Stages,
         registry: &mut Registry,
     ) -> Result<Opened, NodeError> {
         let health = Arc::new(Health::default());
@@ -82,9 +84,10 @@ impl Keeper {
         let (orders, taken) = jobs::sync_channel(ORDERS_MAX);
         let (answers_tx, answers) = mpsc::channel(ANSWERS_MAX);
         let desk = Desk::new(folder, node, logs, health.clone(), answers_tx);
+        let meter = stages.thread(Stage::Keep);
         let thread = std::thread::Builder::new()
             .name("keeper".into())
-            .spawn(move || desk.work(&taken))?;
+            .spawn(move || desk.work(&taken, meter))?;
         let keeper = Self {
             orders,
             thread,

@@ -9,30 +9,27 @@ use crate::http;
 use crate::inbound::{InboundCounters, InboundLimits, accept_loop};
 use crate::link::{FrameReader, NodeLink, NodeTls};
 use crate::shutdown::Shutdown;
+use crate::stages::{Stage, Stages};
+use crate::unwrap_pool::Lanes;
+use mizzle_core::hop::{Received, Source};
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 use wire::frame::{Frame, PacketBytes};
 use wire::ids::{EpochHint, NetworkId};
 use wire::keys::IdentityPublic;
-use wire::time::Instant;
 
 /// How long a peer's handshake waits for our first directory.
 const FIRST_DIRECTORY: Duration = Duration::from_secs(2);
 
-/// A packet that came over a link.
-pub struct ReceivedFrame {
-    /// The epoch whose key opens it.
-    pub hint: EpochHint,
-    /// The packet.
-    pub packet: PacketBytes,
-    /// When its last byte was read.
-    pub received_at: Instant,
-}
+/// A node that says nothing for this long, or for twice as long at most, is let go: its own loops
+/// alone are many packets a minute at the lowest rates.
+const SILENCE: Duration = Duration::from_secs(150);
 
 /// Who may connect now; written by the loop whenever a directory comes.
 pub type Allowed = watch::Receiver<Arc<BTreeSet<IdentityPublic>>>;
@@ -47,9 +44,11 @@ pub struct NodeListener {
     /// Who may connect.
     pub allowed: Allowed,
     /// Where packets go.
-    pub frames: mpsc::Sender<ReceivedFrame>,
+    pub lanes: Lanes,
     /// Stamps them.
     pub clock: Clock,
+    /// Counts what reading costs.
+    pub stages: Stages,
 }
 
 /// Binds every address, or says what to change.
@@ -123,37 +122,62 @@ impl NodeListener {
             // An error means that the loop has ended, and with it all links.
             let _ = allowed.wait_for(|all| !all.contains(&peer)).await;
         };
+        let heard = AtomicBool::new(true);
         tokio::select! {
-            () = self.read(reader) => {}
+            () = self.read(reader, &heard) => {}
+            () = silence(&heard, SILENCE) => tracing::debug!("a peer fell silent"),
             () = gone => tracing::debug!("a peer left the directory; its link is closed"),
         }
     }
 
-    async fn read(&self, mut reader: FrameReader) {
+    async fn read(&self, mut reader: FrameReader, heard: &AtomicBool) {
+        reader.measure(self.stages.turns(Stage::Read));
+        let mut deliver = (self.lanes)();
+        let (mut frames, mut packets) = (Vec::new(), Vec::new());
         loop {
-            match reader.next().await {
-                Ok(Frame::Packet(hint, packet)) => {
-                    let received_at = self.clock.now();
-                    let frame = ReceivedFrame {
-                        hint,
-                        packet,
-                        received_at,
-                    };
-                    if self.frames.send(frame).await.is_err() {
-                        return;
-                    }
-                }
-                Ok(Frame::Dummy | Frame::Hello(_) | Frame::DirectoryPart(_)) => {
-                    tracing::debug!("a peer sent a frame that does not belong between nodes");
-                    return;
-                }
-                Err(error) => {
-                    tracing::debug!(%error, "a peer's link ended");
-                    return;
-                }
+            let ended = reader.read_many(&mut frames).await.err();
+            heard.store(true, Ordering::Relaxed);
+            let received_at = self.clock.now();
+            let order = receive(&mut frames, &mut packets, |hint, packet| Received {
+                hint,
+                packet,
+                received_at,
+                source: Source::Node,
+            });
+            deliver(&mut packets);
+            if let Some(error) = ended {
+                tracing::debug!(%error, "a peer's link ended");
+                return;
+            }
+            if !order {
+                tracing::debug!("a peer sent a frame that does not belong between nodes");
+                return;
             }
         }
     }
+}
+
+/// Returns when nothing was `heard` for `limit`, or for twice as long at most. A frame costs it
+/// nothing, and a peer that never finishes one is silent.
+pub async fn silence(heard: &AtomicBool, limit: Duration) {
+    while heard.swap(false, Ordering::Relaxed) {
+        tokio::time::sleep(limit).await;
+    }
+}
+
+/// Moves packets over; false, and the rest is dropped, when something else is among them.
+pub fn receive(
+    frames: &mut Vec<Frame>,
+    packets: &mut Vec<Received>,
+    stamp: impl Fn(EpochHint, PacketBytes) -> Received,
+) -> bool {
+    for frame in frames.drain(..) {
+        match frame {
+            Frame::Packet(hint, packet) => packets.push(stamp(hint, packet)),
+            Frame::Dummy | Frame::Hello(_) | Frame::DirectoryPart(_) => return false,
+        }
+    }
+    true
 }
 
 #[cfg(test)]

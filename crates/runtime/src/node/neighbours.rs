@@ -1,8 +1,7 @@
 //! Links to the next layer, and who of the layer before may connect: both follow the directories
 //! that the machine holds.
 
-use crate::link::NodeTls;
-use crate::outbound::{Backoff, Neighbour, NotSent, Outbound, OutboundEvent};
+use crate::outbound::{Neighbour, NotSent, Outbound, OutboundConfig, OutboundEvent};
 use directory::Directory;
 use mizzle_core::view::View;
 use std::collections::{BTreeMap, BTreeSet};
@@ -11,7 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::runtime::Handle;
 use tokio::sync::{mpsc, watch};
-use wire::frame::FrameBytes;
+use wire::frame::Frame;
 use wire::ids::{NetworkId, NodeId};
 use wire::keys::IdentityPublic;
 
@@ -51,10 +50,7 @@ fn neighbourhood<'a>(held: impl Iterator<Item = &'a Arc<Directory>>, us: &NodeId
 pub struct Neighbours {
     us: NodeId,
     network: NetworkId,
-    tls: NodeTls,
-    backoff: Backoff,
-    /// Frames that one link queues; one more is [`NotSent::Full`].
-    queue_max: usize,
+    link: OutboundConfig,
     events: mpsc::Sender<OutboundEvent>,
     allowed: watch::Sender<Arc<BTreeSet<IdentityPublic>>>,
     links: BTreeMap<NodeId, (Vec<SocketAddr>, Outbound)>,
@@ -68,12 +64,8 @@ pub struct NeighboursConfig {
     pub us: NodeId,
     /// Of which network.
     pub network: NetworkId,
-    /// Proves who we are.
-    pub tls: NodeTls,
-    /// When to dial again.
-    pub backoff: Backoff,
-    /// Frames that one link queues.
-    pub queue_max: usize,
+    /// How links are made and what they queue.
+    pub link: OutboundConfig,
     /// Where links report.
     pub events: mpsc::Sender<OutboundEvent>,
 }
@@ -84,17 +76,13 @@ impl Neighbours {
         let NeighboursConfig {
             us,
             network,
-            tls,
-            backoff,
-            queue_max,
+            link,
             events,
         } = config;
         Self {
             us,
             network,
-            tls,
-            backoff,
-            queue_max,
+            link,
             events,
             allowed: watch::Sender::new(Arc::default()),
             links: BTreeMap::new(),
@@ -123,17 +111,21 @@ impl Neighbours {
                 addresses: addresses.clone(),
                 network: self.network,
             };
-            let (tls, backoff) = (self.tls.clone(), self.backoff.clone());
-            let link =
-                Outbound::start(neighbour, tls, backoff, self.queue_max, self.events.clone());
+            let link = Outbound::start(neighbour, self.link.clone(), self.events.clone());
             self.links.insert(id, (addresses, link));
         }
     }
 
-    /// Queues a frame, or says at once why not.
-    pub fn try_send(&self, to: &NodeId, frame: FrameBytes) -> Result<(), NotSent> {
-        let (_, link) = self.links.get(to).ok_or(NotSent::Down)?;
+    /// Gathers a frame for one of them, or says at once why not. It leaves with
+    /// [`Neighbours::flush`].
+    pub fn try_send(&mut self, to: &NodeId, frame: Frame) -> Result<(), NotSent> {
+        let (_, link) = self.links.get_mut(to).ok_or(NotSent::Down)?;
         link.try_send(frame)
+    }
+
+    /// Hands over what was gathered since the last call.
+    pub fn flush(&mut self) {
+        self.links.values_mut().for_each(|(_, link)| link.flush());
     }
 
     /// How many links stand, of how many.

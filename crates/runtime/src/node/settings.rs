@@ -3,7 +3,11 @@
 //! The TOML types are each daemon's own (`mixnode/src/config.rs`, `gateway/src/config.rs`); here are
 //! the checks that both call, so that both refuse in the same words.
 
+use crate::clock::Clock;
 use crate::config::ConfigError;
+use crate::stages::Stages;
+use crate::unwrap_pool::PoolConfig;
+use sphinx::{Backend, Unavailable, UnknownBackend};
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 
@@ -29,6 +33,8 @@ pub struct Settings {
     pub metrics: Option<SocketAddr>,
     /// Threads that unwrap; 0 for two, or one where there is one core.
     pub unwrap_threads: usize,
+    /// Who does the public-key work: `auto`, or the name of a [`Backend`].
+    pub unwrap: String,
     /// Hex; test networks only.
     pub test_seed: Option<String>,
 }
@@ -64,6 +70,7 @@ impl Settings {
                 format!("use 0 (by itself) to {THREADS_MAX}"),
             ));
         }
+        self.backend()?;
         if self.operator.len() > 256 || self.operator.chars().any(char::is_control) {
             return Err(bad(
                 "operator",
@@ -91,6 +98,46 @@ impl Settings {
             seed ^ u64::from_str_radix(part, 16).unwrap_or(0)
         });
         Ok(Some(folded))
+    }
+
+    /// Who does the public-key work on this machine.
+    pub fn backend(&self) -> Result<Backend, ConfigError> {
+        if self.unwrap == "auto" {
+            return Ok(Backend::best());
+        }
+        let refused = |why: String| bad("unwrap", format!("{why}, or \"auto\""));
+        let named: Backend = self
+            .unwrap
+            .parse()
+            .map_err(|e: UnknownBackend| refused(e.to_string()))?;
+        if named.is_available() {
+            Ok(named)
+        } else {
+            Err(refused(Unavailable(named).to_string()))
+        }
+    }
+
+    /// Makes that backend the one of this process, and says what a pool of threads needs of it.
+    pub fn pool(
+        &self,
+        capacity: usize,
+        clock: Clock,
+        stages: &Stages,
+    ) -> Result<PoolConfig, ConfigError> {
+        let backend = self.backend()?;
+        backend.select().map_err(|e| bad("unwrap", e.to_string()))?;
+        tracing::info!(
+            backend = backend.name(),
+            threads = self.threads(),
+            "packets are unwrapped"
+        );
+        Ok(PoolConfig {
+            threads: self.threads(),
+            capacity,
+            lanes: PoolConfig::lanes_of(backend),
+            clock,
+            stages: stages.clone(),
+        })
     }
 
     /// How many threads unwrap.
@@ -162,6 +209,7 @@ mod tests {
             operator: String::new(),
             metrics: None,
             unwrap_threads: 0,
+            unwrap: "auto".into(),
             test_seed: None,
         }
     }
@@ -183,6 +231,7 @@ mod tests {
         let public = "192.0.2.1:9000".parse().unwrap();
         assert!(refused(|s| s.metrics = Some(public)).contains("loopback"));
         assert!(refused(|s| s.unwrap_threads = 65).starts_with("unwrap_threads: "));
+        assert!(refused(|s| s.unwrap = "avx".into()).starts_with("unwrap: "));
         assert!(refused(|s| s.test_seed = Some("xyz".into())).starts_with("test_seed: "));
         assert!(refused(|s| s.operator = "a\nb".into()).starts_with("operator: "));
     }

@@ -6,20 +6,22 @@
 use super::NodeError;
 use super::directories::{Follower, Publisher};
 use super::foundation::Foundation;
-use super::listener::{NodeListener, ReceivedFrame};
+use super::listener::NodeListener;
 use super::neighbours::{Neighbours, NeighboursConfig};
 use crate::inbound::{InboundCounters, InboundLimits};
 use crate::link::NodeTls;
-use crate::outbound::{Backoff, OutboundEvent};
+use crate::outbound::{Backoff, OutboundConfig, OutboundEvent};
 use crate::shutdown::Shutdown;
+use crate::stages::Stages;
+use crate::unwrap_pool::Lanes;
 use mizzle_core::gateway::DirectoryDocument;
 use std::sync::Arc;
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
-/// Frames between readers and loop; when full, readers wait.
-pub const FRAMES_MAX: usize = 1024;
+/// Batches of unwrapped packets between threads and loop; when full, the threads wait.
+pub const ARRIVALS_MAX: usize = 64;
 /// Reports of links between two turns of the loop; when full, links wait.
 const LINK_EVENTS_MAX: usize = 64;
 /// Directories between two turns; when full, the follower waits.
@@ -31,8 +33,6 @@ pub struct Surroundings {
     pub neighbours: Neighbours,
     /// Takes descriptors to the authorities.
     pub publisher: Publisher,
-    /// Packets from nodes of the layer before.
-    pub frames: mpsc::Receiver<ReceivedFrame>,
     /// Verified directories.
     pub documents: mpsc::Receiver<DirectoryDocument>,
     /// What became of links.
@@ -49,11 +49,13 @@ pub struct LinkLimits {
 }
 
 impl Surroundings {
-    /// Starts everything on the tokio runtime of this call.
+    /// Starts everything on the tokio runtime of this call. Packets from nodes of the layer before go
+    /// to `lanes`.
     pub fn start(
         foundation: &mut Foundation,
         listeners: Vec<TcpListener>,
         limits: LinkLimits,
+        (lanes, stages): (Lanes, Stages),
         shutdown: &Shutdown,
         tasks: &mut JoinSet<()>,
     ) -> Result<Self, NodeError> {
@@ -65,18 +67,21 @@ impl Surroundings {
         let neighbours = Neighbours::new(NeighboursConfig {
             us: foundation.id(),
             network: *network.id(),
-            tls: tls.clone(),
-            backoff: Backoff::new(foundation.entropy.traffic_rng()?),
-            queue_max: limits.link_queue,
+            link: OutboundConfig {
+                tls: tls.clone(),
+                backoff: Backoff::new(foundation.entropy.traffic_rng()?),
+                capacity: limits.link_queue,
+                stages: stages.clone(),
+            },
             events,
         });
-        let (frames_tx, frames) = mpsc::channel(FRAMES_MAX);
         let listener = NodeListener {
             tls,
             network: *network.id(),
             allowed: neighbours.allowed(),
-            frames: frames_tx,
+            lanes,
             clock,
+            stages,
         };
         let inbound = InboundLimits {
             connections_max: limits.connections,
@@ -92,7 +97,6 @@ impl Surroundings {
         Ok(Self {
             neighbours,
             publisher,
-            frames,
             documents,
             links,
         })

@@ -35,7 +35,13 @@ async fn fixture(listener_seed: u8, expected_seed: u8, capacity: usize) -> Fixtu
         network: NETWORK,
     };
     let (sender, events) = mpsc::channel(16);
-    let outbound = Outbound::start(neighbour, dialler, backoff(), capacity, sender);
+    let config = OutboundConfig {
+        tls: dialler,
+        backoff: backoff(),
+        capacity,
+        stages: Stages::default(),
+    };
+    let outbound = Outbound::start(neighbour, config, sender);
     Fixture {
         listener,
         tls,
@@ -59,14 +65,12 @@ impl Fixture {
 #[tokio::test]
 async fn it_dials_again_and_a_fallen_link_takes_nothing() {
     let mut f = fixture(2, 2, 8).await;
-    assert_eq!(
-        f.outbound.try_send(Frame::Dummy.encode()),
-        Err(NotSent::Down)
-    );
+    assert_eq!(f.outbound.try_send(Frame::Dummy), Err(NotSent::Down));
     for _ in 0..2 {
         let (mut reader, writer) = f.answer().await;
         assert!(matches!(f.event().await, OutboundEvent::Up(_)));
-        f.outbound.try_send(Frame::Dummy.encode()).unwrap();
+        f.outbound.try_send(Frame::Dummy).unwrap();
+        f.outbound.flush();
         assert!(reader.next().await.unwrap() == Frame::Dummy);
         drop((reader, writer));
         assert!(matches!(f.event().await, OutboundEvent::Down { .. }));
@@ -103,8 +107,8 @@ async fn a_slow_neighbour_fills_the_queue() {
     let full = AtomicUsize::new(0);
     // Socket buffers take some megabytes before the queue fills.
     for _ in 0..20_000 {
-        match f.outbound.try_send(Frame::Dummy.encode()) {
-            Ok(()) => {}
+        match f.outbound.try_send(Frame::Dummy) {
+            Ok(()) => f.outbound.flush(),
             Err(NotSent::Full) => {
                 if full.fetch_add(1, Ordering::Relaxed) > 100 {
                     break;
@@ -124,7 +128,7 @@ async fn closing_writes_what_is_queued() {
     let (mut reader, _writer) = f.answer().await;
     assert!(matches!(f.event().await, OutboundEvent::Up(_)));
     for _ in 0..50 {
-        f.outbound.try_send(Frame::Dummy.encode()).unwrap();
+        f.outbound.try_send(Frame::Dummy).unwrap();
     }
     f.outbound.close(Duration::from_secs(5)).await;
     for _ in 0..50 {

@@ -27,7 +27,13 @@ fn foundation(folder: &Path) -> Foundation {
 }
 
 fn open(folder: &Path) -> Opened {
-    Keeper::open(&foundation(folder), TAGS_MAX, &mut Registry::default()).unwrap()
+    Keeper::open(
+        &foundation(folder),
+        TAGS_MAX,
+        &Stages::default(),
+        &mut Registry::default(),
+    )
+    .unwrap()
 }
 
 fn key(epoch: u64) -> KeepOrder {
@@ -162,7 +168,8 @@ fn on_device(folder: &Path, device: &str) -> (Opened, PathBuf) {
     let (orders, taken) = jobs::sync_channel(ORDERS_MAX);
     let (answers_tx, answers) = mpsc::channel(ANSWERS_MAX);
     let desk = Desk::new(folder.to_owned(), node, logs, health.clone(), answers_tx);
-    let thread = std::thread::spawn(move || desk.work(&taken));
+    let thread =
+        std::thread::spawn(move || desk.work(&taken, Stages::default().thread(Stage::Keep)));
     let keeper = Keeper {
         orders,
         thread,

@@ -1,6 +1,7 @@
 //! The keeper's thread: gathers tags, commits them, and makes and destroys keys in between.
 
 use super::{GATHER, Health, Logs};
+use crate::stages::ThreadMeter;
 use crate::tag_log::{self, AppendError, BATCH_MAX, TagLog};
 use mizzle_core::hop::{KeepOrder, Kept, NodeKey, ShortTag, TagBatch};
 use std::collections::{BTreeMap, VecDeque};
@@ -55,12 +56,13 @@ impl Desk {
     }
 
     /// Until nobody orders any more; everything that was ordered is done then.
-    pub(super) fn work(mut self, orders: &Receiver<Job>) {
+    pub(super) fn work(mut self, orders: &Receiver<Job>, mut meter: ThreadMeter) {
         while let Some(job) = self.next(orders) {
             match job.order {
                 KeepOrder::Tags(batch) => {
                     let group = self.gather(batch, job.at, orders);
                     self.commit(group);
+                    meter.sample();
                 }
                 order @ (KeepOrder::Key(_) | KeepOrder::Forget(_)) => self.later.push_back(order),
             }

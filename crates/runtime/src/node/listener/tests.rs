@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::link::{FrameWriter, LinkError};
+use tokio::sync::mpsc;
 use wire::keys::IdentitySecret;
 
 const NETWORK: NetworkId = NetworkId([7; 32]);
@@ -10,7 +11,7 @@ struct Fixture {
     us: IdentityPublic,
     address: SocketAddr,
     allowed: watch::Sender<Arc<BTreeSet<IdentityPublic>>>,
-    frames: mpsc::Receiver<ReceivedFrame>,
+    frames: mpsc::Receiver<Received>,
     clock: Clock,
     _tasks: JoinSet<()>,
 }
@@ -30,8 +31,16 @@ async fn fixture(allowed: &[IdentityPublic]) -> Fixture {
         tls: NodeTls::new(&us).unwrap(),
         network: NETWORK,
         allowed: allowed.subscribe(),
-        frames: sender,
+        lanes: Arc::new(move || {
+            let sender = sender.clone();
+            Box::new(move |packets| {
+                packets
+                    .drain(..)
+                    .for_each(|p| sender.try_send(p).ok().unwrap());
+            })
+        }),
         clock,
+        stages: Stages::default(),
     };
     let mut tasks = JoinSet::new();
     let (limits, counters) = (InboundLimits::default(), Arc::default());
