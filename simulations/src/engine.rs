@@ -8,6 +8,9 @@
 mod acts;
 mod build;
 mod drive;
+mod tamper;
+
+pub use tamper::{Fate, Passing};
 
 use crate::clock::{EventQueue, VirtualClock};
 use crate::network::Links;
@@ -95,6 +98,7 @@ pub struct Engine<F: PacketFormat> {
     by_session: BTreeMap<SessionAddress, Actor>,
     observer: Observer,
     trace: Trace,
+    tamper: Option<tamper::Tamper>,
     next_thing: u64,
     lost: u64,
 }
@@ -340,7 +344,7 @@ impl<F: PacketFormat> Engine<F> {
         let unwrapped = key.unwrap(packet);
         match unwrapped.as_ref().map(Admitted::get) {
             Ok(Unwrapped::Reply { .. }) => self.observer.returned(number, now),
-            Ok(what) => self.observer.unwrapped(number, actor, what),
+            Ok(what) => self.observer.unwrapped(number, actor, what, now),
             Err(_) => self.note(actor, Kind::Discarded, number),
         }
         let source = match from {

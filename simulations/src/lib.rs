@@ -12,16 +12,24 @@
 //! Beside them, for studies of anonymity that need millions of packets, two engines without cores: [`design`] (a
 //! network as one value) · [`message`] (what goes through it) · [`random`] (numbers by key) · [`outcome`] (what is
 //! measured).
+//!
+//! What an adversary makes of it: [`attacks`] · [`metrics`] (numbers with what they mean) · [`replay`] (recordings) ·
+//! [`plot`] and [`report`] (figures and pages).
 
+pub mod attacks;
 pub mod clock;
 pub mod design;
 pub mod engine;
 pub mod message;
+pub mod metrics;
 pub mod network;
 pub mod node;
 pub mod observer;
 pub mod outcome;
+pub mod plot;
 pub mod random;
+pub mod replay;
+pub mod report;
 pub mod scenario;
 pub mod stats;
 pub mod trace;

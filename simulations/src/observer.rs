@@ -1,4 +1,5 @@
-//! What somebody sees who watches every link ([`Crossing`]), and what is true ([`Echo`]).
+//! What somebody sees who watches every link ([`Crossing`]) or owns a gateway ([`Inside`]), and what is
+//! true ([`Echo`]).
 //!
 //! The truth is followed from outside the machines: a packet on its way is known again by the
 //! first bytes of its header, which no two packets share at any hop. So the machines need no hook,
@@ -10,8 +11,8 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 use wire::frame::PacketBytes;
 use wire::geometry::{FRAME_LEN, TLS_OVERHEAD_LEN};
-use wire::ids::{EpochHint, NextHop};
-use wire::request::Envelope;
+use wire::ids::{EpochHint, InboxId, NextHop};
+use wire::request::{Envelope, Request};
 use wire::time::Instant;
 
 /// Bytes of one frame on a link.
@@ -56,10 +57,39 @@ pub struct Echo {
     pub returned: Option<Instant>,
 }
 
+/// What a gateway's owner sees of a packet.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Sight {
+    /// It came from the client with this number, or from another node.
+    Entering(Option<usize>),
+    /// It goes back to the client with this number, or to another node, over this gateway.
+    Returning(Option<usize>),
+    /// A cell for an inbox.
+    Deposit(InboxId),
+    /// A question to an inbox.
+    Fetch(InboxId),
+    /// Any other request.
+    Other,
+}
+
+/// One packet inside one gateway.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Inside {
+    /// When it came.
+    pub at: Instant,
+    /// Which gateway.
+    pub gateway: usize,
+    /// The truth: the number of its echo. No gateway knows it.
+    pub echo: u64,
+    /// What is seen.
+    pub sight: Sight,
+}
+
 /// Sees every link; knows every packet.
 #[derive(Default)]
 pub struct Observer {
     crossings: Vec<Crossing>,
+    insides: Vec<Inside>,
     echoes: BTreeMap<u64, Echo>,
     numbers: BTreeMap<[u8; 32], u64>,
     next_number: u64,
@@ -95,10 +125,18 @@ impl Observer {
     }
 
     /// A node unwrapped a packet: remembers what it will look like when it leaves again.
-    pub(crate) fn unwrapped(&mut self, number: u64, at: Actor, what: &Unwrapped) {
+    pub(crate) fn unwrapped(&mut self, number: u64, at: Actor, what: &Unwrapped, now: Instant) {
         let Some(echo) = self.echoes.get_mut(&number) else {
             return;
         };
+        if let Actor::Gateway(gateway) = at {
+            self.insides.push(Inside {
+                at: now,
+                gateway,
+                echo: number,
+                sight: sight(echo, what),
+            });
+        }
         match what {
             Unwrapped::Forward {
                 next,
@@ -145,6 +183,16 @@ impl Observer {
         &self.crossings
     }
 
+    /// Every packet that came to a gateway, by time.
+    pub fn insides(&self) -> &[Inside] {
+        &self.insides
+    }
+
+    /// The truth about one packet.
+    pub fn echo(&self, number: u64) -> Option<&Echo> {
+        self.echoes.get(&number)
+    }
+
     /// Times and sizes on one link in one direction: all that is seen there.
     pub fn link(&self, from: Actor, to: Actor) -> Vec<(Instant, usize)> {
         let here = |c: &&Crossing| c.from == from && c.to == to;
@@ -153,6 +201,11 @@ impl Observer {
             .filter(here)
             .map(|c| (c.at, c.size))
             .collect()
+    }
+
+    /// Every echo with its number, in the order of leaving.
+    pub fn echoes(&self) -> impl Iterator<Item = (u64, &Echo)> {
+        self.echoes.iter().map(|(number, echo)| (*number, echo))
     }
 
     /// Echoes of one maker, in the order of leaving.
@@ -164,6 +217,33 @@ impl Observer {
     pub fn echo_counts(&self) -> (usize, usize) {
         let back = self.echoes.values().filter(|e| e.returned.is_some());
         (self.echoes.len(), back.count())
+    }
+}
+
+fn sight(echo: &Echo, what: &Unwrapped) -> Sight {
+    match what {
+        Unwrapped::Forward { .. } => {
+            let client = match echo.maker {
+                Actor::Client(client) => Some(client),
+                Actor::Authority | Actor::Mix(_) | Actor::Gateway(_) => None,
+            };
+            match echo.answered {
+                Some(_) => Sight::Returning(client),
+                None => Sight::Entering(client),
+            }
+        }
+        Unwrapped::Request { plaintext, .. } => {
+            let envelope = plaintext.as_ref().and_then(|p| Envelope::decode(p).ok());
+            match envelope.map(|e| e.request) {
+                Some(Request::Deposit(deposit)) => Sight::Deposit(deposit.inbox),
+                Some(Request::Fetch(fetch)) => Sight::Fetch(fetch.inbox),
+                Some(
+                    Request::Cover | Request::Open(_) | Request::Close(_) | Request::Directory(_),
+                )
+                | None => Sight::Other,
+            }
+        }
+        Unwrapped::Reply { .. } => Sight::Other,
     }
 }
 

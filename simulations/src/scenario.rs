@@ -37,6 +37,8 @@ pub struct Faults {
     pub send_on_type: bool,
     /// A client that has something to send or on its way writes each frame a microsecond late.
     pub late_when_busy: bool,
+    /// A client that is given a cell sends a packet at once.
+    pub ack_off_clock: bool,
     /// A gateway leaves out what would be a dummy.
     pub no_dummies: bool,
 }

@@ -74,16 +74,21 @@ impl<F: PacketFormat> Engine<F> {
             flow,
         };
         if self.scenario.faults.send_on_type {
-            let noise = Transmit {
-                to: Peer::Node(self.clients[client].sut.entry()),
-                at: self.now(),
-                frame: Frame::Packet(Default::default(), boxed(vec![0; PACKET_LEN])),
-            };
-            self.send(Actor::Client(client), noise);
+            self.send_off_clock(client);
         }
         let taken = self.with_client(client, |sut, now| sut.handle_deposit(order, now));
         assert!(taken, "a client has room for the cells of a scenario");
         (CellId(id), handle)
+    }
+
+    /// A fault: a client sends a packet at once, and not on a tick.
+    pub(super) fn send_off_clock(&mut self, client: usize) {
+        let noise = Transmit {
+            to: Peer::Node(self.clients[client].sut.entry()),
+            at: self.now(),
+            frame: Frame::Packet(Default::default(), boxed(vec![0; PACKET_LEN])),
+        };
+        self.send(Actor::Client(client), noise);
     }
 
     /// A gateway's process dies this moment. What its disk has done stays; the rest is gone.

@@ -53,6 +53,7 @@ impl<F: PacketFormat> Engine<F> {
             observer: Observer::default(),
             trace: Trace::new(scenario.keep_trace),
             queue: EventQueue::default(),
+            tamper: None,
             next_thing: 0,
             lost: 0,
             scenario,

@@ -1,6 +1,6 @@
 //! Carries away what machines say, in the order of every driver: events, transmits, next deadline.
 
-use super::{Actor, Engine, Event};
+use super::{Actor, Engine, Event, Fate, Passing};
 use crate::trace::{Kind, TraceEvent};
 use directory::AuthorityEvent;
 use mizzle_core::client::ClientEvent;
@@ -146,6 +146,9 @@ impl<F: PacketFormat> Engine<F> {
             client.told.record(&event, now);
             if let ClientEvent::Cell(inbox, cell, _) = event {
                 client.sut.handle_acknowledge(inbox, cell);
+                if self.scenario.faults.ack_off_clock {
+                    self.send_off_clock(i);
+                }
             }
             self.note(Actor::Client(i), Kind::Told, 0);
         }
@@ -175,6 +178,22 @@ impl<F: PacketFormat> Engine<F> {
             Frame::Packet(_, packet) => self.observer.number(packet, from, departs),
             Frame::Dummy | Frame::Hello(_) | Frame::DirectoryPart(_) => 0,
         };
+        if number != 0 {
+            let passing = Passing {
+                at: departs,
+                from,
+                to,
+                echo: number,
+            };
+            match self.fate(&passing) {
+                Fate::Pass => {}
+                Fate::Drop => {
+                    self.lost += 1;
+                    return self.note(from, Kind::Lost, number);
+                }
+                Fate::Hold(time) => departs += time,
+            }
+        }
         self.observer.sent(departs, from, to);
         self.trace.record(TraceEvent {
             at: departs,

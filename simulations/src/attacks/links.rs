@@ -1,0 +1,165 @@
+//! What is seen of a client's link, and inside its gateway, in designs that are not ours: models of their
+//! authors' descriptions, driven by the same people. Mizzle itself is in [`super::shipped`].
+
+use crate::design::{Cover, Delivery, Design};
+use crate::random::{Purpose, Stream};
+use crate::replay::Conversation;
+
+/// One client, as it is seen and as it is. Times in seconds, ascending.
+#[derive(Clone, PartialEq, Debug, Default)]
+pub struct Watched {
+    /// Frames from the client: whoever watches its link.
+    pub up: Vec<f64>,
+    /// Frames to the client.
+    pub down: Vec<f64>,
+    /// Packets for the client inside its own gateway, before they are sent on or laid by: whoever owns that
+    /// gateway.
+    pub inside: Vec<f64>,
+    /// The truth: when its owner wrote.
+    pub wrote: Vec<f64>,
+    /// When others wrote to it.
+    pub written_to: Vec<f64>,
+    /// From writing to arrival, of what it was written.
+    pub latencies: Vec<f64>,
+    /// Bytes that crossed its link, both ways.
+    pub bytes: f64,
+}
+
+/// What everybody of `people` is seen to do in a design, for the first `watched` of them.
+pub fn watch(design: &Design, people: &Conversation, watched: usize, seed: u64) -> Vec<Watched> {
+    let watched = watched.min(people.users);
+    let mut out: Vec<Watched> = (0..watched)
+        .map(|user| Watched {
+            wrote: people.written_by(user),
+            written_to: people.written_to(user),
+            ..Watched::default()
+        })
+        .collect();
+    let mut network = Stream::new(seed, Purpose::DELAY, 0);
+    for user in 0..people.users {
+        let seen = user < watched;
+        let own = people.messages.iter().filter(|m| m.from == user);
+        let mut waiting = own.map(|m| (m.at, m.to)).peekable();
+        let mut clock = Stream::new(seed, Purpose::CLIENT, user as u64);
+        let mut queue = std::collections::VecDeque::new();
+        let e = &design.emission;
+        let mut deliver = |out: &mut Vec<Watched>, to: usize, left: f64, written: Option<f64>| {
+            if let Some(reader) = out.get_mut(to) {
+                let arrives = left + through(design, &mut network);
+                reader.inside.push(arrives);
+                reader.latencies.extend(written.map(|w| arrives - w));
+            }
+        };
+        if e.cover != Cover::Substitute {
+            for (at, to) in waiting.by_ref() {
+                if seen {
+                    out[user].up.push(at);
+                }
+                deliver(&mut out, to, at, Some(at));
+            }
+        }
+        let mut at = 0.0;
+        while e.payload_rate > 0.0 {
+            at += clock.exponential(1.0 / e.payload_rate);
+            if at >= people.length {
+                break;
+            }
+            if seen {
+                out[user].up.push(at);
+            }
+            while let Some(message) = waiting.next_if(|m| m.0 <= at) {
+                queue.push_back(message);
+            }
+            match queue.pop_front() {
+                Some((written, to)) => deliver(&mut out, to, at, Some(written)),
+                // A push gateway's clients send loops for want of something to say; a provider's
+                // send what dies on its way.
+                None if design.delivery == Delivery::Push => deliver(&mut out, user, at, None),
+                None => {}
+            }
+        }
+        for (rate, comes_back) in [(e.loop_rate, true), (e.drop_rate, false)] {
+            let mut at = 0.0;
+            while seen && rate > 0.0 {
+                at += clock.exponential(1.0 / rate);
+                if at >= people.length {
+                    break;
+                }
+                out[user].up.push(at);
+                if comes_back {
+                    deliver(&mut out, user, at, None);
+                }
+            }
+        }
+    }
+    for (user, client) in out.iter_mut().enumerate() {
+        finish(design, people.length, client, (seed, user));
+    }
+    out
+}
+
+/// What the reader's link sees of what its gateway holds.
+fn finish(design: &Design, length: f64, client: &mut Watched, key: (u64, usize)) {
+    client.inside.sort_by(f64::total_cmp);
+    client.up.sort_by(f64::total_cmp);
+    match design.delivery {
+        Delivery::Push | Delivery::Bare => {
+            client.down = client.inside.iter().map(|t| t + design.link).collect();
+        }
+        Delivery::Provider {
+            pull_interval: period,
+        }
+        | Delivery::Echo {
+            downlink_rate: period,
+            ..
+        } => {
+            // Every pull brings answers of one size, whether there is something or not.
+            let phase = Stream::new(key.0, Purpose::LINK, key.1 as u64).uniform() * period;
+            let pulls = (0..).map(|i| phase + f64::from(i) * period);
+            client.down = pulls.take_while(|t| *t < length).collect();
+            let wait = |latency: &mut f64| *latency += period / 2.0;
+            client.latencies.iter_mut().for_each(wait);
+        }
+    }
+    client.bytes = (client.up.len() + client.down.len()) as f64 * f64::from(design.packet_len);
+}
+
+/// Time from a client's link to its reader's gateway.
+fn through(design: &Design, draws: &mut Stream) -> f64 {
+    let hops = design.topology.hops();
+    let links = f64::from(hops + 2) * design.link;
+    let waits = match design.mean_delay() {
+        Some(mean) if mean > 0.0 => draws.erlang(hops, mean),
+        Some(_) | None => 0.0,
+    };
+    links + waits + f64::from(hops) * design.allowance
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rates_are_the_designs_and_every_message_arrives() {
+        let people = Conversation::made_up(3, 8, 600.0);
+        let seen = watch(&Design::loopix(3, 3), &people, 8, 5);
+        let messages: usize = seen.iter().map(|w| w.latencies.len()).sum();
+        // A few may still be waiting when the time is over.
+        assert!(messages + 8 >= people.messages.len() && messages > 20, "{messages}");
+        for w in &seen {
+            // Three streams of one a second: 1,800 within six standard deviations.
+            assert!((w.up.len() as f64 - 1_800.0).abs() < 6.0 * 1_800f64.sqrt());
+            assert_eq!(w.down.len(), 60);
+            assert!(w.up.is_sorted() && w.down.is_sorted() && w.inside.is_sorted());
+        }
+    }
+
+    #[test]
+    fn onion_routing_shows_each_message_and_nothing_else() {
+        let people = Conversation::made_up(3, 8, 600.0);
+        for w in watch(&Design::onion(3, 3), &people, 8, 5) {
+            assert_eq!(w.up, w.wrote);
+            assert_eq!(w.down.len(), w.written_to.len());
+        }
+    }
+}

@@ -1,0 +1,56 @@
+//! An adversary on the links: decides of every packet that leaves whether it passes, dies or waits.
+//!
+//! It is handed the truth with each packet, because what an adversary *inside* a node knows can only
+//! be said in terms of it; what an attack may use of that truth is the attack's to say.
+
+use super::{Actor, Engine};
+use crate::observer::Observer;
+use sphinx::PacketFormat;
+use std::time::Duration;
+use wire::time::Instant;
+
+/// A packet that is about to leave.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Passing {
+    /// When.
+    pub at: Instant,
+    /// From whom.
+    pub from: Actor,
+    /// To whom.
+    pub to: Actor,
+    /// The number of its echo.
+    pub echo: u64,
+}
+
+/// What becomes of it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Fate {
+    /// It passes.
+    Pass,
+    /// It dies.
+    Drop,
+    /// It leaves so much later.
+    Hold(Duration),
+}
+
+pub(super) type Tamper = Box<dyn FnMut(&Passing, &Observer) -> Fate>;
+
+impl<F: PacketFormat> Engine<F> {
+    /// From now on this adversary is on all links.
+    pub fn tamper(&mut self, with: impl FnMut(&Passing, &Observer) -> Fate + 'static) {
+        self.tamper = Some(Box::new(with));
+    }
+
+    /// The adversary is gone.
+    pub fn tamper_no_more(&mut self) {
+        self.tamper = None;
+    }
+
+    /// What becomes of a packet that is about to leave.
+    pub(super) fn fate(&mut self, passing: &Passing) -> Fate {
+        match &mut self.tamper {
+            Some(tamper) => tamper(passing, &self.observer),
+            None => Fate::Pass,
+        }
+    }
+}
