@@ -8,8 +8,12 @@
 //! The catalogue is [`ALL`]; each attack is one file of `attacks/`.
 
 pub mod activity;
+pub mod blocking;
 pub mod conformance;
+pub mod gateways;
+pub mod intersection;
 pub mod links;
+pub mod matching;
 pub mod polling;
 pub mod scores;
 pub mod shipped;
@@ -34,6 +38,11 @@ pub enum Effort {
 }
 
 impl Effort {
+    /// As on the command line.
+    pub fn name(self) -> &'static str {
+        self.pick("quick", "full")
+    }
+
     /// One of two, by effort.
     pub fn pick<T>(self, quick: T, full: T) -> T {
         match self {
@@ -131,9 +140,12 @@ impl Findings {
 }
 
 /// All attacks.
-pub const ALL: [Attack; 3] = [
+pub const ALL: [Attack; 6] = [
+    matching::ATTACK,
+    intersection::ATTACK,
     activity::ATTACK,
     polling::ATTACK,
+    blocking::ATTACK,
     conformance::ATTACK,
 ];
 

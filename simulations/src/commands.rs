@@ -1,6 +1,9 @@
 //! The commands, one file each. To add one: a file with `Arguments` and `run`, and a line in each of the two lists here.
 
+mod attack;
 mod cores;
+mod replay;
+mod report;
 
 use clap::Subcommand;
 use std::fmt;
@@ -8,13 +11,19 @@ use std::process::ExitCode;
 
 #[derive(Subcommand)]
 pub(crate) enum Command {
+    Attack(attack::Arguments),
     Cores(cores::Arguments),
+    Replay(replay::Arguments),
+    Report(report::Arguments),
 }
 
 /// Runs one. Exit code 1 says that the answer is bad (a check that did not pass), 2 that there is none.
 pub(crate) fn run(command: &Command) -> Result<ExitCode, Failure> {
     match command {
+        Command::Attack(arguments) => return attack::run(arguments),
         Command::Cores(arguments) => cores::run(arguments)?,
+        Command::Replay(arguments) => return replay::run(arguments),
+        Command::Report(arguments) => report::run(arguments)?,
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -156,8 +156,11 @@ impl Conversation {
         let mut order: Vec<(usize, usize)> = counts.into_iter().collect();
         order.sort_by_key(|(user, count)| (std::cmp::Reverse(*count), *user));
         order.truncate(users);
-        let number: BTreeMap<usize, usize> =
-            order.iter().enumerate().map(|(i, (user, _))| (*user, i)).collect();
+        let number: BTreeMap<usize, usize> = order
+            .iter()
+            .enumerate()
+            .map(|(i, (user, _))| (*user, i))
+            .collect();
         let kept = part.iter().filter_map(|m| {
             let (from, to) = (*number.get(&m.from)?, *number.get(&m.to)?);
             (from != to).then_some(Written {

@@ -7,7 +7,7 @@ use super::shipped::{Rig, difference};
 use super::{Attack, AttackError, Findings, Progress, Setting};
 use crate::Transparent;
 use crate::design::{Cover, Design};
-use crate::metrics::{Interval, Measure, Metric, auc, tpr_at, exact};
+use crate::metrics::{Interval, Measure, Metric, auc, exact, tpr_at};
 use crate::plot::{Axis, Figure, Point, Series, Shape};
 use crate::random::{Purpose, Stream};
 use crate::scenario::Faults;
@@ -47,7 +47,14 @@ fn run(setting: &Setting, progress: Progress<'_>) -> Result<Findings, AttackErro
         exact(differ as f64, compared),
     ));
     let mut bars = Vec::new();
-    judge(&mut findings, &mut bars, "echo (shipped code)", &busy, &people.length, setting.seed);
+    judge(
+        &mut findings,
+        &mut bars,
+        "echo (shipped code)",
+        &busy,
+        &people.length,
+        setting.seed,
+    );
     progress(2, 6, "a planted fault");
     let late = Rig {
         faults: Faults {
@@ -63,11 +70,25 @@ fn run(setting: &Setting, progress: Progress<'_>) -> Result<Findings, AttackErro
         "planted: acks off the clock, in use against idle",
         exact(differ as f64, compared),
     ));
-    judge(&mut findings, &mut bars, "planted: acks off the clock", &faulty, &people.length, setting.seed);
+    judge(
+        &mut findings,
+        &mut bars,
+        "planted: acks off the clock",
+        &faulty,
+        &people.length,
+        setting.seed,
+    );
     for (i, design) in others().iter().enumerate() {
         progress(3 + i as u64, 8, &design.name);
         let watched = links::watch(design, &people, users, setting.seed);
-        judge(&mut findings, &mut bars, &design.name, &watched, &people.length, setting.seed);
+        judge(
+            &mut findings,
+            &mut bars,
+            &design.name,
+            &watched,
+            &people.length,
+            setting.seed,
+        );
     }
     findings.figures.push(figure(&bars, &people.name));
     findings.notes.push(format!(
@@ -111,9 +132,13 @@ fn judge(
         let scores = scores::learnt(&cases);
         let of = format!("{name}, by the {view}");
         let area = auc(&scores.positives, &scores.negatives);
-        findings.measures.push(Measure::new(Metric::Auc, of.clone(), area));
+        findings
+            .measures
+            .push(Measure::new(Metric::Auc, of.clone(), area));
         let tpr = tpr_at(&scores.positives, &scores.negatives, 0.01);
-        findings.measures.push(Measure::new(Metric::TprAtHundredth, of.clone(), tpr));
+        findings
+            .measures
+            .push(Measure::new(Metric::TprAtHundredth, of.clone(), tpr));
         let mut draws = Stream::new(seed, Purpose::RESAMPLING, 7);
         let null = scores::learnt(&scores::permuted(&cases, &mut draws));
         let null = auc(&null.positives, &null.negatives);
@@ -148,7 +173,10 @@ pub fn cases(watched: &[Watched], length: f64, inside: bool) -> Vec<Case> {
 
 /// The shortest time that [`RUN`] frames of the window take.
 fn shortest(times: &[f64], from: f64, to: f64) -> f64 {
-    let (a, b) = (times.partition_point(|t| *t < from), times.partition_point(|t| *t < to));
+    let (a, b) = (
+        times.partition_point(|t| *t < from),
+        times.partition_point(|t| *t < to),
+    );
     let runs = times[a..b].windows(RUN).map(|w| w[RUN - 1] - w[0]);
     // Nanoseconds, so that a constant rate has one value and not many by rounding.
     runs.map(|r| (r * 1e9).round() / 1e9).fold(WINDOW, f64::min)
@@ -157,7 +185,10 @@ fn shortest(times: &[f64], from: f64, to: f64) -> f64 {
 fn figure(bars: &[(String, Interval, Interval)], people: &str) -> Figure {
     let names: Vec<&str> = bars.iter().map(|b| b.0.as_str()).collect();
     let points = |pick: fn(&(String, Interval, Interval)) -> Interval| {
-        bars.iter().enumerate().map(|(i, b)| Point::with(i as f64, &pick(b))).collect()
+        bars.iter()
+            .enumerate()
+            .map(|(i, b)| Point::with(i as f64, &pick(b)))
+            .collect()
     };
     Figure {
         id: "activity".into(),
@@ -190,6 +221,9 @@ mod tests {
         };
         assert!(of(&Design::onion(3, 5)).low > 0.9);
         let loopix = of(&Design::loopix(3, 5));
-        assert!((loopix.value - 0.5).abs() < 2.0 * loopix.half_width(), "{loopix:?}");
+        assert!(
+            (loopix.value - 0.5).abs() < 2.0 * loopix.half_width(),
+            "{loopix:?}"
+        );
     }
 }

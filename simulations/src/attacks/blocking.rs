@@ -68,10 +68,18 @@ fn attack(how: How, rho: f64, loops: f64, draws: &mut Stream) -> Trial {
         first &= others == 0;
     }
     // A loop that the mix itself sends in that time leaves it like any packet, and cannot be told from one.
-    let own = if loops > 0.0 { draws.exponential(1.0 / loops) } else { f64::INFINITY };
+    let own = if loops > 0.0 {
+        draws.exponential(1.0 / loops)
+    } else {
+        f64::INFINITY
+    };
     first &= own > waits;
     // A loop that should have come back in the time of blocking did not, or came late by what is held.
-    let missed = if loops > 0.0 { draws.exponential(1.0 / loops) } else { f64::INFINITY };
+    let missed = if loops > 0.0 {
+        draws.exponential(1.0 / loops)
+    } else {
+        f64::INFINITY
+    };
     let detected = (how != How::Flood && missed < block + waits).then_some(missed);
     Trial {
         isolated: first,
@@ -101,7 +109,7 @@ fn run(setting: &Setting, progress: Progress<'_>) -> Result<Findings, AttackErro
         progress(step as u64, 6, "one mix, blocked");
         let mut points = Vec::new();
         for loops in rates {
-            let block = (rho / EPSILON as f64).ln();
+            let block = (rho / EPSILON).ln();
             let closed = 1.0 - (-loops * block).exp();
             for how in [How::Drop, How::Hold, How::Flood] {
                 let (mut isolated, mut detected, mut times) = (0, 0, Vec::new());
@@ -117,20 +125,35 @@ fn run(setting: &Setting, progress: Progress<'_>) -> Result<Findings, AttackErro
                 let shown = [0.0, 0.1, 0.5, 1.0].contains(&loops);
                 if shown {
                     let p = proportion(isolated, trials);
-                    findings.measures.push(Measure::new(Metric::Isolated, of.clone(), p));
-                    let p = Measure::new(Metric::Detected, of.clone(), proportion(detected, trials));
-                    findings.measures.push(if how == How::Drop { p.beside(closed) } else { p });
+                    findings
+                        .measures
+                        .push(Measure::new(Metric::Isolated, of.clone(), p));
+                    let p =
+                        Measure::new(Metric::Detected, of.clone(), proportion(detected, trials));
+                    findings.measures.push(if how == How::Drop {
+                        p.beside(closed)
+                    } else {
+                        p
+                    });
                 }
                 if how == How::Drop {
                     points.push(Point::with(loops, &proportion(detected, trials)));
                     if shown && times.len() > 20 {
-                        let time = Measure::new(Metric::TimeToDetect, of + ", in mean delays", quantile(&times, 0.5));
+                        let time = Measure::new(
+                            Metric::TimeToDetect,
+                            of + ", in mean delays",
+                            quantile(&times, 0.5),
+                        );
                         findings.measures.push(time);
                     }
                 }
             }
         }
-        series.push(Series::new(format!("ρ = {rho} packets in the pool"), Shape::Line, points));
+        series.push(Series::new(
+            format!("ρ = {rho} packets in the pool"),
+            Shape::Line,
+            points,
+        ));
     }
     progress(3, 6, "natural loss");
     natural_loss(&mut findings, setting.seed, trials);
@@ -158,7 +181,7 @@ fn run(setting: &Setting, progress: Progress<'_>) -> Result<Findings, AttackErro
 /// Alarms by a tail test where every link loses one packet in a hundred, with and without an attack.
 fn natural_loss(findings: &mut Findings, seed: u64, trials: u64) {
     let (loss, loops, rho) = (0.08, 0.5, 100.0);
-    let block = (rho / EPSILON as f64).ln();
+    let block = (rho / EPSILON).ln();
     let expected = loops * block;
     let enough = threshold(expected, loss);
     let (mut falsely, mut rightly) = (0, 0);
@@ -169,8 +192,13 @@ fn natural_loss(findings: &mut Findings, seed: u64, trials: u64) {
         falsely += u64::from(lost >= enough);
         rightly += u64::from(due >= enough);
     }
-    let of = format!("tail test at {enough} missing loops, λM/μ = {loops}, 8 % of loops lost by nature");
-    findings.measures.push(Measure::new(Metric::Detected, of.clone(), proportion(rightly, trials)));
+    let of =
+        format!("tail test at {enough} missing loops, λM/μ = {loops}, 8 % of loops lost by nature");
+    findings.measures.push(Measure::new(
+        Metric::Detected,
+        of.clone(),
+        proportion(rightly, trials),
+    ));
     let falsely = Measure::new(Metric::FalseAlarm, of.clone(), proportion(falsely, trials));
     findings.measures.push(falsely.clone());
     let below = falsely.value.min(FALSE_ALARM).max(falsely.low);
@@ -195,27 +223,37 @@ fn shipped(findings: &mut Findings, setting: &Setting) {
     for attack in 0..attacks {
         let target = attack % mixes;
         // As long again as an attack takes, nobody attacks.
-        let lost = |r: &super::shipped::Running<Transparent>| r.engine.mixes()[target].sut.loop_count().lost;
+        let lost = |r: &super::shipped::Running<Transparent>| {
+            r.engine.mixes()[target].sut.loop_count().lost
+        };
         let settle = Duration::from_secs_f64(mean * 30.0);
         let before = lost(&running);
         running.engine.run_for(block + settle);
         let between = lost(&running);
         falsely += u64::from(between > before);
         let end = running.seconds(running.engine.now()) + block.as_secs_f64();
-        running.tamper(move |at, passing, _| match passing.to == Actor::Mix(target) && at < end {
-            true => Fate::Drop,
-            false => Fate::Pass,
-        });
+        running.tamper(
+            move |at, passing, _| match passing.to == Actor::Mix(target) && at < end {
+                true => Fate::Drop,
+                false => Fate::Pass,
+            },
+        );
         running.engine.run_for(block + settle);
         running.engine.tamper_no_more();
         noticed += u64::from(lost(&running) > between);
     }
     let of = format!("shipped mix, ρ = {rho:.1}, λM/μ = {:.2}", loops * mean);
     let closed = 1.0 - (-loops * block.as_secs_f64()).exp();
-    let measure = Measure::new(Metric::Detected, of.clone(), proportion(noticed, attacks as u64));
+    let measure = Measure::new(
+        Metric::Detected,
+        of.clone(),
+        proportion(noticed, attacks as u64),
+    );
     findings.measures.push(measure.beside(closed));
     let falsely = proportion(falsely, attacks as u64);
-    findings.null.push(Measure::new(Metric::FalseAlarm, of, falsely).against(0.0));
+    findings
+        .null
+        .push(Measure::new(Metric::FalseAlarm, of, falsely).against(0.0));
 }
 
 #[cfg(test)]
@@ -227,12 +265,22 @@ mod tests {
         for (loops, expected) in [(0.0, 0.0), (0.1, 0.602), (0.5, 0.990)] {
             let n = 5_000;
             let hits = (0..n)
-                .map(|i| attack(How::Drop, 100.0, loops, &mut Stream::new(1, Purpose::FREE, i)))
+                .map(|i| {
+                    attack(
+                        How::Drop,
+                        100.0,
+                        loops,
+                        &mut Stream::new(1, Purpose::FREE, i),
+                    )
+                })
                 .filter(|t| t.detected.is_some())
                 .count();
             let share = hits as f64 / n as f64;
             // The target's own stay is a little more time to notice.
-            assert!(share >= expected - 0.02 && share < expected + 0.06, "{loops}: {share}");
+            assert!(
+                share >= expected - 0.02 && share < expected + 0.06,
+                "{loops}: {share}"
+            );
         }
     }
 

@@ -5,7 +5,7 @@ use super::shipped::{Rig, Running};
 use super::{Attack, AttackError, Findings, Progress, Setting};
 use crate::Transparent;
 use crate::engine::Actor;
-use crate::metrics::{Interval, Measure, Metric, exact};
+use crate::metrics::{Measure, Metric, exact};
 use crate::observer::Sight;
 use crate::replay::Conversation;
 use crate::scenario::Faults;
@@ -79,12 +79,21 @@ fn run(setting: &Setting, progress: Progress<'_>) -> Result<Findings, AttackErro
         ("honest", honest),
         ("planted: ack off the clock", ack),
         ("planted: sending on type", typed),
-        ("planted: cover drawn from another delay distribution", cover),
+        (
+            "planted: cover drawn from another delay distribution",
+            cover,
+        ),
     ] {
-        for (test, ks) in [("gaps", v.gaps), ("answers", v.answers), ("delays", v.delays)] {
+        for (test, ks) in [
+            ("gaps", v.gaps),
+            ("answers", v.answers),
+            ("delays", v.delays),
+        ] {
             let of = format!("{name}: {test} (p = {:.1e})", ks.p);
             let estimate = exact(ks.distance, v.frames as u64);
-            findings.measures.push(Measure::new(Metric::Distance, of, estimate));
+            findings
+                .measures
+                .push(Measure::new(Metric::Distance, of, estimate));
         }
         let found = exact(f64::from(u8::from(v.found())), v.frames as u64);
         let detected = Measure::new(Metric::Detected, name, found);
@@ -160,7 +169,9 @@ fn delays<F: PacketFormat>(running: &Running<F>) -> (Vec<f64>, Vec<f64>) {
     let all = running.engine.observer().echoes();
     for (number, echo) in all.filter(|(_, e)| matches!(e.maker, Actor::Client(_))) {
         // Who never got to where it is answered is of neither class.
-        let Some(answered) = echo.answered else { continue };
+        let Some(answered) = echo.answered else {
+            continue;
+        };
         let side = match with_content.contains(&number) {
             true => &mut content,
             false => &mut cover,

@@ -5,7 +5,7 @@ use super::matching::{Flow, Kernel};
 use super::shipped::{Rig, Running};
 use super::{AttackError, Findings, Setting};
 use crate::Transparent;
-use crate::metrics::{Interval, Measure, Metric, auc, tpr_at, exact};
+use crate::metrics::{Measure, Metric, auc, exact, tpr_at};
 use crate::observer::Sight;
 use crate::plot::{Axis, Figure, Point, Series, Shape};
 use crate::replay::Conversation;
@@ -29,26 +29,39 @@ struct Books {
 }
 
 /// Scores every client with every inbox, at growing times of observation.
-pub(super) fn entry_and_inbox(findings: &mut Findings, setting: &Setting) -> Result<(), AttackError> {
+pub(super) fn entry_and_inbox(
+    findings: &mut Findings,
+    setting: &Setting,
+) -> Result<(), AttackError> {
     let (users, length) = setting.effort.pick((12, 1_200.0), (24, 10_800.0));
     // People who never stop talking: the adversary's best case, and one that does not depend on a trace.
     let people = Conversation::made_up(setting.seed, users, length);
     let rig = Rig::wide(setting.seed, people);
     let running = rig.run::<Transparent>();
     let books = books(&running, length);
-    let steps: &[f64] = setting.effort.pick(&[300.0, 1_200.0], &[300.0, 600.0, 1_200.0, 2_400.0, 4_800.0, 10_800.0]);
+    let steps: &[f64] = setting.effort.pick(
+        &[300.0, 1_200.0],
+        &[300.0, 600.0, 1_200.0, 2_400.0, 4_800.0, 10_800.0],
+    );
     let mut curves = [Vec::new(), Vec::new()];
     for time in steps {
-        for (i, (what, fetch)) in [("reads", true), ("writes to", false)].into_iter().enumerate() {
+        for (i, (what, fetch)) in [("reads", true), ("writes to", false)]
+            .into_iter()
+            .enumerate()
+        {
             let (positives, negatives) = judge(&rig, &running, &books, *time, fetch);
             let of = format!(
                 "echo (shipped code), corrupt entry and inbox gateway, {:.0} min: which inbox it {what}",
                 time / 60.0
             );
             let area = auc(&positives, &negatives);
-            findings.measures.push(Measure::new(Metric::Auc, of.clone(), area));
+            findings
+                .measures
+                .push(Measure::new(Metric::Auc, of.clone(), area));
             let tpr = tpr_at(&positives, &negatives, 0.01);
-            findings.measures.push(Measure::new(Metric::TprAtHundredth, of.clone(), tpr));
+            findings
+                .measures
+                .push(Measure::new(Metric::TprAtHundredth, of.clone(), tpr));
             curves[i].push(Point::with(time / 60.0, &tpr));
             let half = negatives.len() / 2;
             let (a, b) = negatives.split_at(half);
@@ -94,7 +107,10 @@ pub(super) fn entry_and_inbox(findings: &mut Findings, setting: &Setting) -> Res
 
 fn books(running: &Running<Transparent>, length: f64) -> Books {
     let mut books = Books::default();
-    for (at, inside) in running.insides().filter(|(at, _)| (0.0..length).contains(at)) {
+    for (at, inside) in running
+        .insides()
+        .filter(|(at, _)| (0.0..length).contains(at))
+    {
         match inside.sight {
             Sight::Entering(Some(client)) => books.entering.entry(client).or_default().push(at),
             Sight::Returning(Some(client)) => books.returning.entry(client).or_default().push(at),
@@ -121,14 +137,26 @@ fn judge(
     let until = |times: &[f64]| times[..times.partition_point(|t| *t < time)].to_vec();
     let none = Vec::new();
     let side = |map: &BTreeMap<usize, Vec<f64>>, client: usize, by: f64| -> Vec<f64> {
-        until(map.get(&client).unwrap_or(&none)).iter().map(|t| t + by).collect()
+        until(map.get(&client).unwrap_or(&none))
+            .iter()
+            .map(|t| t + by)
+            .collect()
     };
     let clients: Vec<(Vec<f64>, Vec<f64>)> = (0..rig.people.users)
-        .map(|c| (side(&books.entering, c, shift), side(&books.returning, c, -shift)))
+        .map(|c| {
+            (
+                side(&books.entering, c, shift),
+                side(&books.returning, c, -shift),
+            )
+        })
         .collect();
     let (mut positives, mut negatives) = (Vec::new(), Vec::new());
     for (inbox, writer, reader, gateway) in running.inbox_list() {
-        let map = if fetch { &books.fetches } else { &books.deposits };
+        let map = if fetch {
+            &books.fetches
+        } else {
+            &books.deposits
+        };
         let events = until(map.get(&inbox).unwrap_or(&none));
         if events.len() < 3 {
             continue;
@@ -168,6 +196,9 @@ fn back(flow: &Flow, events: &[f64], returning: &[f64]) -> f64 {
         let follow: f64 = follow.map(|e| kernel.density(t - e)).sum();
         sum += ((noise + follow) / flow.emitted).ln();
     }
-    let inside = events.iter().map(|e| kernel.mass(flow.time - e)).sum::<f64>();
+    let inside = events
+        .iter()
+        .map(|e| kernel.mass(flow.time - e))
+        .sum::<f64>();
     sum - (inside - flow.matched * flow.time)
 }

@@ -28,14 +28,21 @@ fn run(setting: &Setting, progress: Progress<'_>) -> Result<Findings, AttackErro
     for (i, online) in [0.5, 0.9, 0.99, 1.0].into_iter().enumerate() {
         progress(i as u64, 6, "independent users");
         let left = survivors(users, online, trials, setting.seed);
-        let of = format!("{users} users, each online in {:.0} % of epochs", online * 100.0);
+        let of = format!(
+            "{users} users, each online in {:.0} % of epochs",
+            online * 100.0
+        );
         let to_one = epochs_to_one(&left);
         let closed = match online {
             1.0 => f64::INFINITY,
             p => ((users - 1) as f64).ln() / -p.ln(),
         };
         let measure = Measure::new(Metric::EpochsToOne, of.clone(), to_one);
-        findings.measures.push(if closed.is_finite() { measure.beside(closed) } else { measure });
+        findings.measures.push(if closed.is_finite() {
+            measure.beside(closed)
+        } else {
+            measure
+        });
         let points = left.iter().enumerate().map(|(epoch, sets)| {
             let samples: Vec<f64> = sets.iter().map(|n| *n as f64 + 1.0).collect();
             Point::with(epoch as f64 + 1.0, &mean(&samples))
@@ -61,7 +68,9 @@ fn run(setting: &Setting, progress: Progress<'_>) -> Result<Findings, AttackErro
 /// Others left after each epoch, for each trial.
 fn survivors(users: usize, online: f64, trials: usize, seed: u64) -> Vec<Vec<usize>> {
     let epochs = if online < 1.0 {
-        (((users - 1) as f64).ln() / -online.ln() * 1.6).ceil().min(1_500.0) as usize
+        (((users - 1) as f64).ln() / -online.ln() * 1.6)
+            .ceil()
+            .min(1_500.0) as usize
     } else {
         1_000
     };
@@ -70,7 +79,9 @@ fn survivors(users: usize, online: f64, trials: usize, seed: u64) -> Vec<Vec<usi
         let mut draws = Stream::new(seed, Purpose::CHURN, trial as u64);
         let mut left = users - 1;
         for sets in &mut by_epoch {
-            left = (0..left).filter(|_| online >= 1.0 || draws.chance(online)).count();
+            left = (0..left)
+                .filter(|_| online >= 1.0 || draws.chance(online))
+                .count();
             sets.push(left);
         }
     }
@@ -80,7 +91,7 @@ fn survivors(users: usize, online: f64, trials: usize, seed: u64) -> Vec<Vec<usi
 /// Epochs until less than one other is left on average over the trials.
 fn epochs_to_one(by_epoch: &[Vec<usize>]) -> Interval {
     let averages = by_epoch.iter().map(|sets| {
-        let count: Vec<f64> = sets.iter().map(|n| *n as f64).collect();
+        let samples: Vec<f64> = sets.iter().map(|n| *n as f64).collect();
         mean(&samples)
     });
     let averages: Vec<Interval> = averages.collect();
@@ -169,10 +180,18 @@ fn on_trace(findings: &mut Findings, setting: &Setting) {
     let n = acts.len() as u64;
     let of = format!("{}: clients that run only in hours of use", people.name);
     let share = proportion(alone.len() as u64, n);
-    findings.measures.push(Measure::new(Metric::Exposed, of.clone(), share));
-    findings.measures.push(Measure::new(Metric::EpochsToOne, of, median_between(&alone, never)));
+    findings
+        .measures
+        .push(Measure::new(Metric::Exposed, of.clone(), share));
+    findings.measures.push(Measure::new(
+        Metric::EpochsToOne,
+        of,
+        median_between(&alone, never),
+    ));
     let of = format!("{}: clients that always run", people.name);
-    findings.measures.push(Measure::new(Metric::Exposed, of, proportion(0, n)));
+    findings
+        .measures
+        .push(Measure::new(Metric::Exposed, of, proportion(0, n)));
 }
 
 #[cfg(test)]

@@ -58,12 +58,7 @@ pub fn watch(design: &Design, people: &Conversation, watched: usize, seed: u64) 
                 deliver(&mut out, to, at, Some(at));
             }
         }
-        let mut at = 0.0;
-        while e.payload_rate > 0.0 {
-            at += clock.exponential(1.0 / e.payload_rate);
-            if at >= people.length {
-                break;
-            }
+        for at in poisson(&mut clock, e.payload_rate, 0.0, people.length) {
             if seen {
                 out[user].up.push(at);
             }
@@ -79,12 +74,8 @@ pub fn watch(design: &Design, people: &Conversation, watched: usize, seed: u64) 
             }
         }
         for (rate, comes_back) in [(e.loop_rate, true), (e.drop_rate, false)] {
-            let mut at = 0.0;
-            while seen && rate > 0.0 {
-                at += clock.exponential(1.0 / rate);
-                if at >= people.length {
-                    break;
-                }
+            let rate = if seen { rate } else { 0.0 };
+            for at in poisson(&mut clock, rate, 0.0, people.length) {
                 out[user].up.push(at);
                 if comes_back {
                     deliver(&mut out, user, at, None);
@@ -94,6 +85,19 @@ pub fn watch(design: &Design, people: &Conversation, watched: usize, seed: u64) 
     }
     for (user, client) in out.iter_mut().enumerate() {
         finish(design, people.length, client, (seed, user));
+    }
+    out
+}
+
+/// Moments of a Poisson process of a rate.
+pub(super) fn poisson(draws: &mut Stream, rate: f64, from: f64, to: f64) -> Vec<f64> {
+    let mut out = Vec::new();
+    if rate > 0.0 {
+        let mut at = from + draws.exponential(1.0 / rate);
+        while at < to {
+            out.push(at);
+            at += draws.exponential(1.0 / rate);
+        }
     }
     out
 }
@@ -145,7 +149,10 @@ mod tests {
         let seen = watch(&Design::loopix(3, 3), &people, 8, 5);
         let messages: usize = seen.iter().map(|w| w.latencies.len()).sum();
         // A few may still be waiting when the time is over.
-        assert!(messages + 8 >= people.messages.len() && messages > 20, "{messages}");
+        assert!(
+            messages + 8 >= people.messages.len() && messages > 20,
+            "{messages}"
+        );
         for w in &seen {
             // Three streams of one a second: 1,800 within six standard deviations.
             assert!((w.up.len() as f64 - 1_800.0).abs() < 6.0 * 1_800f64.sqrt());

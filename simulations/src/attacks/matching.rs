@@ -4,8 +4,9 @@
 //! conversation from several places, and the shipped code against whoever owns the entry gateway of the one
 //! end *and* the gateway of an inbox (in `attacks/gateways.rs`).
 
+use super::links::poisson;
 use super::{Attack, AttackError, Findings, Progress, Setting, gateways};
-use crate::metrics::{Interval, Measure, Metric, auc, mean, roc, tpr_at, exact};
+use crate::metrics::{Measure, Metric, auc, exact, mean, roc, tpr_at};
 use crate::plot::{Axis, Figure, Point, Series, Shape};
 use crate::random::{Purpose, Stream};
 
@@ -39,18 +40,24 @@ pub struct Flow {
 }
 
 impl Flow {
-    /// J: nats a second by which the log-likelihood ratio of the true pair grows (`docs/anonymity.md`):
-    /// r²‖g‖²/(2a(ν+r)), with ‖g‖² = C(2k−2, k−1)μ/2^(2k−1).
-    pub fn information_rate(&self) -> f64 {
-        let k = f64::from(self.hops);
-        let choose = libm::exp(libm::lgamma(2.0 * k - 1.0) - 2.0 * libm::lgamma(k));
-        let norm = choose / (self.delay * 2f64.powf(2.0 * k - 1.0));
-        self.matched.powi(2) * norm / (2.0 * self.emitted * (self.noise + self.matched))
+    fn closed(&self) -> anonymity::flow::Flow {
+        anonymity::flow::Flow {
+            emitted: self.emitted,
+            matched: self.matched,
+            noise: self.noise,
+            hops: self.hops,
+            mu: 1.0 / self.delay,
+        }
     }
 
-    /// Seconds until the true pair is found with TPR 0.9 at FPR 1e-3: 9.56 nats.
+    /// J: nats a second by which the log-likelihood ratio of the true pair grows, by the closed form.
+    pub fn information_rate(&self) -> f64 {
+        anonymity::flow::information_rate(&self.closed()).value
+    }
+
+    /// Seconds until the true pair is found with TPR 0.9 at FPR 1e-3, by the closed form.
     pub fn time_to_link(&self) -> f64 {
-        9.56 / self.information_rate()
+        anonymity::flow::time_to_link(&self.closed(), 0.9, 1e-3).value
     }
 
     /// Before the observation the sender already sends, so that the egress is stationary.
@@ -59,15 +66,7 @@ impl Flow {
     }
 
     fn sent(&self, draws: &mut Stream) -> Vec<f64> {
-        let mut out = Vec::new();
-        let mut at = -self.lead();
-        loop {
-            at += draws.exponential(1.0 / self.emitted);
-            if at >= self.time {
-                return out;
-            }
-            out.push(at);
-        }
+        poisson(draws, self.emitted, -self.lead(), self.time)
     }
 
     fn arriving(&self, sent: &[f64], draws: &mut Stream) -> Vec<f64> {
@@ -79,14 +78,7 @@ impl Flow {
             }
         }
         out.retain(|t| (0.0..self.time).contains(t));
-        let mut at = 0.0;
-        while self.noise > 0.0 {
-            at += draws.exponential(1.0 / self.noise);
-            if at >= self.time {
-                break;
-            }
-            out.push(at);
-        }
+        out.extend(poisson(draws, self.noise, 0.0, self.time));
         out.sort_by(f64::total_cmp);
         out
     }
@@ -97,7 +89,11 @@ impl Flow {
             let entity = (trial as u64) << 1 | u64::from(same);
             let mut draws = Stream::new(seed, Purpose::ADVERSARY, entity);
             let sent = self.sent(&mut draws);
-            let other = if same { sent.clone() } else { self.sent(&mut draws) };
+            let other = if same {
+                sent.clone()
+            } else {
+                self.sent(&mut draws)
+            };
             let came = self.arriving(&other, &mut draws);
             self.ratio(&sent, &came)
         };
@@ -214,15 +210,21 @@ fn run(setting: &Setting, progress: Progress<'_>) -> Result<Findings, AttackErro
         });
         if setting.effort == super::Effort::Full {
             let tpr = tpr_at(&positives, &negatives, 0.001);
-            findings.measures.push(Measure::new(Metric::TprAtThousandth, of.clone(), tpr));
+            findings
+                .measures
+                .push(Measure::new(Metric::TprAtThousandth, of.clone(), tpr));
         }
         let area = auc(&positives, &negatives);
-        findings.measures.push(Measure::new(Metric::Auc, of.clone(), area));
+        findings
+            .measures
+            .push(Measure::new(Metric::Auc, of.clone(), area));
         let half = negatives.len() / 2;
         let null = auc(&negatives[..half], &negatives[half..]);
         findings.null.push(Measure::new(Metric::Auc, of, null));
         if i < 5 {
-            let points = roc(&positives, &negatives).into_iter().map(|(f, t)| Point::plain(f, t));
+            let points = roc(&positives, &negatives)
+                .into_iter()
+                .map(|(f, t)| Point::plain(f, t));
             curves.push(Series::new(*name, Shape::Line, points.collect()));
         }
     }
@@ -242,7 +244,11 @@ fn run(setting: &Setting, progress: Progress<'_>) -> Result<Findings, AttackErro
     });
     progress(steps - 3, steps, "time to link a conversation");
     conversations(&mut findings, setting);
-    progress(steps - 2, steps, "corrupt entry and inbox gateway, shipped code");
+    progress(
+        steps - 2,
+        steps,
+        "corrupt entry and inbox gateway, shipped code",
+    );
     gateways::entry_and_inbox(&mut findings, setting)?;
     Ok(findings)
 }
@@ -259,12 +265,27 @@ fn places() -> [(&'static str, Flow); 6] {
         time: 3_600.0,
     };
     [
-        ("provider, 1 s hops: corrupt provider of the reader", flow(1.0, 0.9, 3, 1.0)),
+        (
+            "provider, 1 s hops: corrupt provider of the reader",
+            flow(1.0, 0.9, 3, 1.0),
+        ),
         ("provider, 5 s hops: the same", flow(1.0, 0.9, 3, 5.0)),
-        ("push at Nym's rates: whoever watches both links", flow(55.0, 55.0, 3, 0.015)),
-        ("onion routing: whoever watches both links", flow(0.1, 0.01, 1, 0.010)),
-        ("echo at wide rates: entry of the writer and inbox gateway", flow(0.6, 0.0, 4, 2.0)),
-        ("100 users pooled behind an honest gateway, 1 s hops", flow(1.0, 99.9, 3, 1.0)),
+        (
+            "push at Nym's rates: whoever watches both links",
+            flow(55.0, 55.0, 3, 0.015),
+        ),
+        (
+            "onion routing: whoever watches both links",
+            flow(0.1, 0.01, 1, 0.010),
+        ),
+        (
+            "echo at wide rates: entry of the writer and inbox gateway",
+            flow(0.6, 0.0, 4, 2.0),
+        ),
+        (
+            "100 users pooled behind an honest gateway, 1 s hops",
+            flow(1.0, 99.9, 3, 1.0),
+        ),
     ]
 }
 
@@ -339,7 +360,10 @@ mod tests {
             (flow(1.0, 0.1, 0.9, 1.0), 3_600.0, 3.4),
         ];
         for (flow, time, nats) in nats {
-            assert!((flow.information_rate() * time - nats).abs() < 0.05, "{flow:?}");
+            assert!(
+                (flow.information_rate() * time - nats).abs() < 0.05,
+                "{flow:?}"
+            );
         }
         assert!((flow(1.0, 0.1, 0.9, 1.0).time_to_link() / 3_600.0 - 2.8).abs() < 0.05);
     }
@@ -358,10 +382,16 @@ mod tests {
             let (p, n) = flow.scores(300, 600, 11);
             let half = n.len() / 2;
             let null = auc(&n[..half], &n[half..]);
-            assert!((null.value - 0.5).abs() < 2.0 * null.half_width(), "{null:?}");
+            assert!(
+                (null.value - 0.5).abs() < 2.0 * null.half_width(),
+                "{null:?}"
+            );
             tpr_at(&p, &n, 0.01).value
         };
         let [short, middle, long] = [0.020, 0.050, 0.200].map(tpr);
-        assert!(short > 0.97 && (middle - 0.67).abs() < 0.12 && (long - 0.16).abs() < 0.1, "{short} {middle} {long}");
+        assert!(
+            short > 0.97 && (middle - 0.67).abs() < 0.12 && (long - 0.16).abs() < 0.1,
+            "{short} {middle} {long}"
+        );
     }
 }

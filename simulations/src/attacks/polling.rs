@@ -10,7 +10,9 @@ use super::shipped::{Rig, Running, difference};
 use super::{Attack, AttackError, Findings, Progress, Setting, activity};
 use crate::Transparent;
 use crate::engine::{Actor, Fate, Passing};
-use crate::metrics::{Interval, Measure, Metric, auc, mutual_information, proportion, tpr_at, exact};
+use crate::metrics::{
+    Interval, Measure, Metric, auc, exact, mutual_information, proportion, tpr_at,
+};
 use crate::observer::{Observer, Sight};
 use crate::plot::{Axis, Figure, Point, Series, Shape};
 use crate::random::{Purpose, Stream};
@@ -53,9 +55,13 @@ fn run(setting: &Setting, progress: Progress<'_>) -> Result<Findings, AttackErro
             let s = scores::by_lag(&cases);
             let of = format!("{name}, by the {view}");
             let area = auc(&s.positives, &s.negatives);
-            findings.measures.push(Measure::new(Metric::Auc, of.clone(), area));
+            findings
+                .measures
+                .push(Measure::new(Metric::Auc, of.clone(), area));
             let tpr = tpr_at(&s.positives, &s.negatives, 0.01);
-            findings.measures.push(Measure::new(Metric::TprAtHundredth, of.clone(), tpr));
+            findings
+                .measures
+                .push(Measure::new(Metric::TprAtHundredth, of.clone(), tpr));
             let mut draws = Stream::new(setting.seed, Purpose::RESAMPLING, 8);
             let null = scores::by_lag(&scores::permuted(&cases, &mut draws));
             let null = auc(&null.positives, &null.negatives);
@@ -76,12 +82,22 @@ fn run(setting: &Setting, progress: Progress<'_>) -> Result<Findings, AttackErro
     let mut bunched = rig.start::<Transparent>();
     bunched.tamper(bunching(0));
     bunched.talk();
-    marked(&mut findings, "inbox gateway bunches its replies", &honest, &bunched);
+    marked(
+        &mut findings,
+        "inbox gateway bunches its replies",
+        &honest,
+        &bunched,
+    );
     progress(7, 8, "a gateway that withholds");
     let mut withheld = rig.start::<Transparent>();
     withheld.tamper(withholding(0, setting.seed));
     withheld.talk();
-    marked(&mut findings, "inbox gateway withholds half its replies", &honest, &withheld);
+    marked(
+        &mut findings,
+        "inbox gateway withholds half its replies",
+        &honest,
+        &withheld,
+    );
     findings.figures.push(figure(&bars, &people.name));
     findings.notes.push(format!(
         "{} messages of {} users in {length:.0} s ({})",
@@ -94,9 +110,15 @@ fn run(setting: &Setting, progress: Progress<'_>) -> Result<Findings, AttackErro
 
 /// So long after a message is written, nineteen of twenty have arrived.
 fn horizon(watched: &[Watched]) -> f64 {
-    let mut all: Vec<f64> = watched.iter().flat_map(|w| w.latencies.iter().copied()).collect();
+    let mut all: Vec<f64> = watched
+        .iter()
+        .flat_map(|w| w.latencies.iter().copied())
+        .collect();
     all.sort_by(f64::total_cmp);
-    all.get(all.len() * 19 / 20).copied().unwrap_or(10.0).max(0.05)
+    all.get(all.len() * 19 / 20)
+        .copied()
+        .unwrap_or(10.0)
+        .max(0.05)
 }
 
 /// Frames by lag after each moment at which the client was written to, and after as many random moments for each
@@ -133,14 +155,12 @@ pub fn after_moments(
 }
 
 /// What the shipped inbox gateway learns of the inboxes it holds: whether they are asked when something came.
-fn inbox_gateway(
-    findings: &mut Findings,
-    running: &Running<Transparent>,
-    length: f64,
-    seed: u64,
-) {
+fn inbox_gateway(findings: &mut Findings, running: &Running<Transparent>, length: f64, seed: u64) {
     let mut by_inbox: BTreeMap<InboxId, (Vec<f64>, Vec<f64>)> = BTreeMap::new();
-    for (at, inside) in running.insides().filter(|(at, _)| (0.0..length).contains(at)) {
+    for (at, inside) in running
+        .insides()
+        .filter(|(at, _)| (0.0..length).contains(at))
+    {
         match inside.sight {
             Sight::Deposit(inbox) => by_inbox.entry(inbox).or_default().0.push(at),
             Sight::Fetch(inbox) => by_inbox.entry(inbox).or_default().1.push(at),
@@ -172,7 +192,8 @@ fn inbox_gateway(
             pairs.push((came, asked));
         }
     }
-    let of = "echo (shipped code), by the corrupt inbox gateway: deposits against fetches of one inbox";
+    let of =
+        "echo (shipped code), by the corrupt inbox gateway: deposits against fetches of one inbox";
     let s = scores::by_lag(&cases);
     let area = auc(&s.positives, &s.negatives);
     findings.measures.push(Measure::new(Metric::Auc, of, area));
@@ -180,14 +201,18 @@ fn inbox_gateway(
     let null = auc(&null.positives, &null.negatives);
     findings.null.push(Measure::new(Metric::Auc, of, null));
     let information = mutual_information(&pairs, || draws.uniform());
-    findings.measures.push(Measure::new(Metric::MutualInformation, of, information));
+    findings
+        .measures
+        .push(Measure::new(Metric::MutualInformation, of, information));
     let shuffled: Vec<_> = {
         let mut asked: Vec<usize> = pairs.iter().map(|p| p.1).collect();
         draws.shuffle(&mut asked);
         pairs.iter().map(|p| p.0).zip(asked).collect()
     };
     let null = mutual_information(&shuffled, || draws.uniform());
-    findings.null.push(Measure::new(Metric::MutualInformation, of, null));
+    findings
+        .null
+        .push(Measure::new(Metric::MutualInformation, of, null));
 }
 
 /// A gateway that holds every reply to a request of a client until the next multiple of [`BUNCH`] seconds.
@@ -212,7 +237,8 @@ pub fn answers(gateway: usize, passing: &Passing, truth: &Observer) -> bool {
     let here = passing.from == Actor::Gateway(gateway);
     here && truth.echo(passing.echo).is_some_and(|echo| {
         let answered = echo.answered.and_then(|i| echo.hops.get(i));
-        answered.is_some_and(|hop| hop.at == passing.from) && echo.answered == Some(echo.hops.len() - 1)
+        answered.is_some_and(|hop| hop.at == passing.from)
+            && echo.answered == Some(echo.hops.len() - 1)
     })
 }
 
@@ -222,31 +248,48 @@ fn marked(findings: &mut Findings, name: &str, honest: &[Watched], running: &Run
     let (differ, compared) = difference(honest, &watched);
     let of = format!("{name}: links against an honest run");
     let estimate = exact(differ as f64, compared);
-    findings.measures.push(Measure::new(Metric::FramesDiffering, of, estimate));
+    findings
+        .measures
+        .push(Measure::new(Metric::FramesDiffering, of, estimate));
     let suspect = running.engine.gateways()[0].identity.id();
     let (mut failing, mut noticed) = (BTreeSet::new(), 0);
     let victims = running.engine.clients().iter().enumerate();
     let victims: Vec<_> = victims.filter(|(_, c)| c.entry != 0).collect();
     for (number, client) in &victims {
         let losses = client.sut.losses();
-        let of_suspect = losses.iter().find(|(id, _)| **id == suspect).map(|(_, l)| l);
+        let of_suspect = losses
+            .iter()
+            .find(|(id, _)| **id == suspect)
+            .map(|(_, l)| l);
         let late = of_suspect.is_some_and(|l| l.late * 4 > l.returned || l.lost * 4 > l.sent);
         noticed += u64::from(late || of_suspect.is_some_and(|l| l.lossy()));
-        if client.told.gateways.iter().any(|(_, id, bad)| *id == suspect && *bad) {
+        if client
+            .told
+            .gateways
+            .iter()
+            .any(|(_, id, bad)| *id == suspect && *bad)
+        {
             failing.insert(*number);
         }
     }
     let n = victims.len() as u64;
     let of = format!("{name}: clients that count a quarter of its replies late or lost");
-    findings.measures.push(Measure::new(Metric::Detected, of, proportion(noticed, n)));
+    findings
+        .measures
+        .push(Measure::new(Metric::Detected, of, proportion(noticed, n)));
     let of = format!("{name}: clients that call it failing");
     let failing = proportion(failing.len() as u64, n);
-    findings.measures.push(Measure::new(Metric::Detected, of, failing));
+    findings
+        .measures
+        .push(Measure::new(Metric::Detected, of, failing));
 }
 
 fn figure(bars: &[(String, Interval)], people: &str) -> Figure {
     let names: Vec<&str> = bars.iter().map(|b| b.0.as_str()).collect();
-    let points = bars.iter().enumerate().map(|(i, b)| Point::with(i as f64, &b.1));
+    let points = bars
+        .iter()
+        .enumerate()
+        .map(|(i, b)| Point::with(i as f64, &b.1));
     Figure {
         id: "polling".into(),
         title: "A8: did this client just get a message?".into(),
@@ -256,7 +299,11 @@ fn figure(bars: &[(String, Interval)], people: &str) -> Figure {
         ),
         x: Axis::names("design", &names),
         y: Axis::linear("area under ROC (probability)"),
-        series: vec![Series::new("whoever watches the link", Shape::Bars, points.collect())],
+        series: vec![Series::new(
+            "whoever watches the link",
+            Shape::Bars,
+            points.collect(),
+        )],
     }
 }
 
@@ -280,6 +327,9 @@ mod tests {
         let nym = of(&Design::nym(3, 5));
         assert!(nym.low > 0.52, "{nym:?}");
         let loopix = of(&Design::loopix(3, 5));
-        assert!((loopix.value - 0.5).abs() < 2.0 * loopix.half_width(), "{loopix:?}");
+        assert!(
+            (loopix.value - 0.5).abs() < 2.0 * loopix.half_width(),
+            "{loopix:?}"
+        );
     }
 }

@@ -112,7 +112,9 @@ pub fn permuted(cases: &[Case], draws: &mut Stream) -> Vec<Case> {
     let mut out = cases.to_vec();
     let clients = cases.iter().map(|c| c.client + 1).max().unwrap_or(0);
     for client in 0..clients {
-        let places: Vec<usize> = (0..out.len()).filter(|i| out[*i].client == client).collect();
+        let places: Vec<usize> = (0..out.len())
+            .filter(|i| out[*i].client == client)
+            .collect();
         let mut truths: Vec<bool> = places.iter().map(|i| out[*i].is_true).collect();
         draws.shuffle(&mut truths);
         for (place, truth) in places.into_iter().zip(truths) {

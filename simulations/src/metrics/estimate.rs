@@ -130,7 +130,11 @@ pub fn mutual_information(pairs: &[(usize, usize)], mut draw: impl FnMut() -> f6
                 let j = (draw() * (i + 1) as f64) as usize;
                 labels.swap(i, j.min(i));
             }
-            let permuted: Vec<_> = pairs.iter().map(|p| p.0).zip(labels.iter().copied()).collect();
+            let permuted: Vec<_> = pairs
+                .iter()
+                .map(|p| p.0)
+                .zip(labels.iter().copied())
+                .collect();
             plug_in(&permuted)
         })
         .collect();
@@ -191,12 +195,17 @@ mod tests {
     fn labels_without_a_link_carry_no_information_and_equal_labels_all() {
         let mut state = 1u64;
         let mut draw = move || {
-            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+            state = state
+                .wrapping_mul(6_364_136_223_846_793_005)
+                .wrapping_add(1);
             (state >> 11) as f64 / (1u64 << 53) as f64
         };
         let apart: Vec<_> = (0..400).map(|i| (i % 2, (i / 2) % 2)).collect();
         let none = mutual_information(&apart, &mut draw);
-        assert!(none.low <= 0.0 && none.high >= 0.0 && none.value.abs() < 0.01, "{none:?}");
+        assert!(
+            none.low <= 0.0 && none.high >= 0.0 && none.value.abs() < 0.01,
+            "{none:?}"
+        );
         let equal: Vec<_> = (0..400).map(|i| (i % 2, i % 2)).collect();
         let all = mutual_information(&equal, &mut draw);
         assert!(all.value > 0.98 && all.low > 0.9, "{all:?}");

@@ -8,7 +8,13 @@ pub fn shannon(weights: impl Iterator<Item = f64> + Clone) -> f64 {
     if total <= 0.0 {
         return 0.0;
     }
-    let bits = |w: f64| if w > 0.0 { -w / total * (w / total).log2() } else { 0.0 };
+    let bits = |w: f64| {
+        if w > 0.0 {
+            -w / total * (w / total).log2()
+        } else {
+            0.0
+        }
+    };
     weights.map(bits).sum::<f64>().max(0.0)
 }
 

@@ -55,15 +55,19 @@ pub fn draw(figure: &Figure) -> String {
     };
     let mut out = String::new();
     let title = escape(&figure.title);
-    let _ = write!(
+    let _ = writeln!(
         out,
         "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {WIDTH} {height}\" width=\"{WIDTH}\" \
          height=\"{height}\" font-family=\"DejaVu Sans, Verdana, sans-serif\" font-size=\"12\" role=\"img\" \
          aria-label=\"{title}\">\n<rect width=\"{WIDTH}\" height=\"{height}\" fill=\"#fff\"/>\n\
-         <text x=\"{LEFT}\" y=\"22\" font-size=\"15\" font-weight=\"bold\" fill=\"#111\">{title}</text>\n"
+         <text x=\"{LEFT}\" y=\"22\" font-size=\"15\" font-weight=\"bold\" fill=\"#111\">{title}</text>"
     );
     axes(&mut out, figure, &frame);
-    let bar_series = figure.series.iter().filter(|s| s.shape == Shape::Bars).count();
+    let bar_series = figure
+        .series
+        .iter()
+        .filter(|s| s.shape == Shape::Bars)
+        .count();
     let mut bar = 0;
     for (i, series) in figure.series.iter().enumerate() {
         let colour = COLOURS[i % COLOURS.len()];
@@ -85,10 +89,10 @@ fn axes(out: &mut String, figure: &Figure, frame: &Frame) {
     let (right, bottom) = (WIDTH - RIGHT, frame.bottom);
     for (value, text) in frame.y.ticks() {
         let y = frame.up(value);
-        let _ = write!(
+        let _ = writeln!(
             out,
             "<line x1=\"{LEFT}\" y1=\"{y:.1}\" x2=\"{right}\" y2=\"{y:.1}\" stroke=\"#e3e3e3\"/>\
-             <text x=\"{:.1}\" y=\"{:.1}\" text-anchor=\"end\" fill=\"#333\">{text}</text>\n",
+             <text x=\"{:.1}\" y=\"{:.1}\" text-anchor=\"end\" fill=\"#333\">{text}</text>",
             LEFT - 7.0,
             y + 4.0
         );
@@ -96,32 +100,32 @@ fn axes(out: &mut String, figure: &Figure, frame: &Frame) {
     if frame.categories == 0 {
         for (value, text) in frame.x.ticks() {
             let x = frame.across(value);
-            let _ = write!(
+            let _ = writeln!(
                 out,
                 "<line x1=\"{x:.1}\" y1=\"{TOP}\" x2=\"{x:.1}\" y2=\"{bottom}\" stroke=\"#eee\"/>\
-                 <text x=\"{x:.1}\" y=\"{:.1}\" text-anchor=\"middle\" fill=\"#333\">{text}</text>\n",
+                 <text x=\"{x:.1}\" y=\"{:.1}\" text-anchor=\"middle\" fill=\"#333\">{text}</text>",
                 bottom + 17.0
             );
         }
     }
     for (i, name) in figure.x.categories.iter().enumerate() {
         let (x, y) = (frame.across(i as f64), bottom + 15.0);
-        let _ = write!(
+        let _ = writeln!(
             out,
             "<text x=\"{x:.1}\" y=\"{y:.1}\" text-anchor=\"end\" fill=\"#333\" \
-             transform=\"rotate(-24 {x:.1} {y:.1})\">{}</text>\n",
+             transform=\"rotate(-24 {x:.1} {y:.1})\">{}</text>",
             escape(name)
         );
     }
     let slanted = if frame.categories > 0 { 56.0 } else { 0.0 };
     let middle = (LEFT + right) / 2.0;
     let (half, label_y) = ((TOP + bottom) / 2.0, bottom + 37.0 + slanted);
-    let _ = write!(
+    let _ = writeln!(
         out,
         "<rect x=\"{LEFT}\" y=\"{TOP}\" width=\"{:.1}\" height=\"{:.1}\" fill=\"none\" stroke=\"#999\"/>\n\
          <text x=\"{middle:.1}\" y=\"{label_y:.1}\" text-anchor=\"middle\" fill=\"#111\">{}</text>\n\
          <text x=\"18\" y=\"{half:.1}\" text-anchor=\"middle\" fill=\"#111\" \
-         transform=\"rotate(-90 18 {half:.1})\">{}</text>\n",
+         transform=\"rotate(-90 18 {half:.1})\">{}</text>",
         right - LEFT,
         bottom - TOP,
         escape(&figure.x.label),
@@ -144,9 +148,9 @@ fn line(out: &mut String, series: &Series, colour: &str, frame: &Frame) {
         let upper = points.clone().map(|p| corner(p.x, p.high));
         let lower: Vec<_> = points.clone().map(|p| corner(p.x, p.low)).collect();
         let outline: Vec<_> = upper.chain(lower.into_iter().rev()).collect();
-        let _ = write!(
+        let _ = writeln!(
             out,
-            "<polygon points=\"{}\" fill=\"{colour}\" fill-opacity=\"0.16\"/>\n",
+            "<polygon points=\"{}\" fill=\"{colour}\" fill-opacity=\"0.16\"/>",
             outline.join(" ")
         );
     }
@@ -158,9 +162,9 @@ fn line(out: &mut String, series: &Series, colour: &str, frame: &Frame) {
         Shape::Dashed => " stroke-dasharray=\"6 4\"",
         Shape::Line | Shape::Marks | Shape::Bars => "",
     };
-    let _ = write!(
+    let _ = writeln!(
         out,
-        "<polyline points=\"{}\" fill=\"none\" stroke=\"{colour}\" stroke-width=\"2\"{dash}/>\n",
+        "<polyline points=\"{}\" fill=\"none\" stroke=\"{colour}\" stroke-width=\"2\"{dash}/>",
         path.join(" ")
     );
     // Few points are points, many are a curve.
@@ -185,10 +189,10 @@ fn columns(out: &mut String, series: &Series, colour: &str, frame: &Frame, place
     for p in drawable(series, frame) {
         let left = frame.across(p.x) - slot * 0.38 + place.0 as f64 * width;
         let y = frame.up(p.y);
-        let _ = write!(
+        let _ = writeln!(
             out,
             "<rect x=\"{left:.1}\" y=\"{y:.1}\" width=\"{:.1}\" height=\"{:.1}\" fill=\"{colour}\" \
-             fill-opacity=\"0.82\"><title>{}</title></rect>\n",
+             fill-opacity=\"0.82\"><title>{}</title></rect>",
             (width - 1.0).max(1.0),
             (frame.bottom - y).max(0.0),
             super::ticks::short(p.y)
@@ -200,10 +204,10 @@ fn columns(out: &mut String, series: &Series, colour: &str, frame: &Frame, place
 fn whisker(out: &mut String, x: f64, p: &Point, colour: &str, frame: &Frame) {
     if p.high > p.low {
         let (low, high) = (frame.up(p.low), frame.up(p.high));
-        let _ = write!(
+        let _ = writeln!(
             out,
             "<path d=\"M{x:.1} {low:.1}V{high:.1}M{:.1} {low:.1}h6M{:.1} {high:.1}h6\" stroke=\"{colour}\" \
-             fill=\"none\"/>\n",
+             fill=\"none\"/>",
             x - 3.0,
             x - 3.0
         );
@@ -211,9 +215,9 @@ fn whisker(out: &mut String, x: f64, p: &Point, colour: &str, frame: &Frame) {
 }
 
 fn dot(out: &mut String, x: f64, y: f64, colour: &str) {
-    let _ = write!(
+    let _ = writeln!(
         out,
-        "<circle cx=\"{x:.1}\" cy=\"{y:.1}\" r=\"3\" fill=\"{colour}\"/>\n"
+        "<circle cx=\"{x:.1}\" cy=\"{y:.1}\" r=\"3\" fill=\"{colour}\"/>"
     );
 }
 
@@ -224,20 +228,25 @@ fn legend(out: &mut String, figure: &Figure, top: f64) {
         let x = LEFT + (i % 2) as f64 * half;
         let y = top + (i / 2) as f64 * LEGEND_ROW;
         let key = match series.shape {
-            Shape::Line => format!("<path d=\"M{x} {y}h22\" stroke=\"{colour}\" stroke-width=\"2\"/>"),
+            Shape::Line => {
+                format!("<path d=\"M{x} {y}h22\" stroke=\"{colour}\" stroke-width=\"2\"/>")
+            }
             Shape::Dashed => format!(
                 "<path d=\"M{x} {y}h22\" stroke=\"{colour}\" stroke-width=\"2\" stroke-dasharray=\"6 4\"/>"
             ),
-            Shape::Marks => format!("<circle cx=\"{}\" cy=\"{y}\" r=\"3\" fill=\"{colour}\"/>", x + 11.0),
+            Shape::Marks => format!(
+                "<circle cx=\"{}\" cy=\"{y}\" r=\"3\" fill=\"{colour}\"/>",
+                x + 11.0
+            ),
             Shape::Bars => format!(
                 "<rect x=\"{}\" y=\"{}\" width=\"12\" height=\"10\" fill=\"{colour}\" fill-opacity=\"0.82\"/>",
                 x + 5.0,
                 y - 5.0
             ),
         };
-        let _ = write!(
+        let _ = writeln!(
             out,
-            "{key}<text x=\"{}\" y=\"{}\" fill=\"#222\">{}</text>\n",
+            "{key}<text x=\"{}\" y=\"{}\" fill=\"#222\">{}</text>",
             x + 28.0,
             y + 4.0,
             escape(&series.name)

@@ -27,8 +27,16 @@ impl Range {
         }
         // An axis that nearly reaches zero begins there.
         let span = high - low;
-        let low = if low >= 0.0 && low < span * 0.5 { 0.0 } else { low - span * 0.05 };
-        let air = if span > 0.0 { span * 0.05 } else { high.abs().max(1.0) * 0.1 };
+        let low = if low >= 0.0 && low < span * 0.5 {
+            0.0
+        } else {
+            low - span * 0.05
+        };
+        let air = if span > 0.0 {
+            span * 0.05
+        } else {
+            high.abs().max(1.0) * 0.1
+        };
         Self {
             low,
             high: high + air,
@@ -49,7 +57,11 @@ impl Range {
 
     /// Values with a mark, and what is written there.
     pub(super) fn ticks(&self) -> Vec<(f64, String)> {
-        if self.log { self.decades() } else { self.steps() }
+        if self.log {
+            self.decades()
+        } else {
+            self.steps()
+        }
     }
 
     fn steps(&self) -> Vec<(f64, String)> {
@@ -120,11 +132,20 @@ mod tests {
 
     #[test]
     fn marks_lie_inside_and_are_few() {
-        for (low, high, log) in [(0.0, 1.0, false), (0.37, 950.0, true), (1e-4, 1e7, true), (9.9, 10.1, false)] {
+        for (low, high, log) in [
+            (0.0, 1.0, false),
+            (0.37, 950.0, true),
+            (1e-4, 1e7, true),
+            (9.9, 10.1, false),
+        ] {
             let range = Range::of([low, high].into_iter(), log);
             let ticks = range.ticks();
             assert!((2..=12).contains(&ticks.len()), "{low} {high}: {ticks:?}");
-            assert!(ticks.iter().all(|(v, _)| (0.0..=1.0).contains(&range.place(*v))));
+            assert!(
+                ticks
+                    .iter()
+                    .all(|(v, _)| (0.0..=1.0).contains(&range.place(*v)))
+            );
         }
     }
 

@@ -52,7 +52,10 @@ impl Capture {
         for (i, line) in lines {
             let fields: Vec<&str> = line.split(',').map(str::trim).collect();
             let [time, direction, bytes] = fields[..] else {
-                return Err(Broken::at(i + 1, "want three fields: time_ns,direction,bytes"));
+                return Err(Broken::at(
+                    i + 1,
+                    "want three fields: time_ns,direction,bytes",
+                ));
             };
             let ns: u64 = time
                 .parse()
@@ -64,7 +67,12 @@ impl Capture {
             let side = match direction {
                 "up" => &mut capture.up,
                 "down" => &mut capture.down,
-                _ => return Err(Broken::at(i + 1, format!("neither up nor down: {direction}"))),
+                _ => {
+                    return Err(Broken::at(
+                        i + 1,
+                        format!("neither up nor down: {direction}"),
+                    ));
+                }
             };
             // The two directions' threads write independently: order holds within each.
             if side.last().is_some_and(|last| *last > at) {
@@ -76,7 +84,10 @@ impl Capture {
             }
         }
         if capture.up.len() < 100 {
-            let what = format!("{} uplink records; 100 at least say anything", capture.up.len());
+            let what = format!(
+                "{} uplink records; 100 at least say anything",
+                capture.up.len()
+            );
             return Err(Broken::at(0, what));
         }
         Ok(capture)
@@ -110,18 +121,27 @@ impl Conformance {
     pub fn faults(&self) -> Vec<String> {
         let KsTest { distance, p } = self.poisson;
         let rules = [
-            (p < ALPHA, format!("uplink gaps are not exponential (D = {distance:.4}, p = {p:.1e})")),
+            (
+                p < ALPHA,
+                format!("uplink gaps are not exponential (D = {distance:.4}, p = {p:.1e})"),
+            ),
             (
                 self.rate.abs() > DEVIATIONS,
                 format!("uplink rate is {:.1} standard deviations off", self.rate),
             ),
             (
                 self.memory.abs() > DEVIATIONS,
-                format!("neighbouring uplink gaps are correlated ({:.1} standard deviations)", self.memory),
+                format!(
+                    "neighbouring uplink gaps are correlated ({:.1} standard deviations)",
+                    self.memory
+                ),
             ),
             (
                 self.downlink.is_nan() || self.downlink > JITTER,
-                format!("downlink is not constant (p99 {:.1} ms off)", self.downlink * 1e3),
+                format!(
+                    "downlink is not constant (p99 {:.1} ms off)",
+                    self.downlink * 1e3
+                ),
             ),
             (!self.one_size, "records of several sizes".to_string()),
         ];
@@ -179,9 +199,14 @@ mod tests {
         assert_eq!(honest.faults(), Vec::<String>::new());
         let fast = capture(13.2, 200.0, |_| None).conformance(12.0, 20.0);
         assert!(fast.faults().iter().any(|f| f.contains("rate")), "{fast:?}");
-        let answered = capture(12.0, 200.0, |at| ((at * 1e3) as u64 % 5 == 0).then_some(at + 0.001));
+        let answered = capture(12.0, 200.0, |at| {
+            ((at * 1e3) as u64).is_multiple_of(5).then_some(at + 0.001)
+        });
         let answered = answered.conformance(12.0, 20.0);
-        assert!(answered.faults().iter().any(|f| f.contains("exponential")), "{answered:?}");
+        assert!(
+            answered.faults().iter().any(|f| f.contains("exponential")),
+            "{answered:?}"
+        );
     }
 
     #[test]

@@ -25,7 +25,10 @@ impl Conversation {
                 }
             }
         }
-        messages.sort_by(|a, b| a.at.total_cmp(&b.at).then((a.from, a.to).cmp(&(b.from, b.to))));
+        messages.sort_by(|a, b| {
+            a.at.total_cmp(&b.at)
+                .then((a.from, a.to).cmp(&(b.from, b.to)))
+        });
         Self {
             name: "made-up people".into(),
             users,
