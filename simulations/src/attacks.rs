@@ -9,12 +9,18 @@
 
 pub mod activity;
 pub mod blocking;
+pub mod challengers;
+pub mod combined;
 pub mod conformance;
+pub mod corruption;
+pub mod dropping;
+pub mod epochs;
 pub mod gateways;
 pub mod intersection;
 pub mod links;
 pub mod matching;
 pub mod polling;
+pub mod profiles;
 pub mod scores;
 pub mod shipped;
 
@@ -140,13 +146,19 @@ impl Findings {
 }
 
 /// All attacks.
-pub const ALL: [Attack; 6] = [
+pub const ALL: [Attack; 12] = [
+    challengers::ATTACK,
+    corruption::ATTACK,
     matching::ATTACK,
+    profiles::ATTACK,
     intersection::ATTACK,
     activity::ATTACK,
     polling::ATTACK,
     blocking::ATTACK,
+    dropping::ATTACK,
+    epochs::ATTACK,
     conformance::ATTACK,
+    combined::ATTACK,
 ];
 
 /// The attack with an id, in whatever case.

@@ -379,7 +379,7 @@ mod tests {
                 delay,
                 time: 2.0,
             };
-            let (p, n) = flow.scores(300, 600, 11);
+            let (p, n) = flow.scores(200, 400, 11);
             let half = n.len() / 2;
             let null = auc(&n[..half], &n[half..]);
             assert!(

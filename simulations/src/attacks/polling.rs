@@ -115,10 +115,9 @@ fn horizon(watched: &[Watched]) -> f64 {
         .flat_map(|w| w.latencies.iter().copied())
         .collect();
     all.sort_by(f64::total_cmp);
+    // A half more, for the last link and for what is late.
     all.get(all.len() * 19 / 20)
-        .copied()
-        .unwrap_or(10.0)
-        .max(0.05)
+        .map_or(10.0, |t| (1.5 * t).max(0.05))
 }
 
 /// Frames by lag after each moment at which the client was written to, and after as many random moments for each

@@ -28,6 +28,8 @@ pub struct Rig {
     pub gateways: usize,
     /// Mixes in each of the three layers.
     pub mixes_per_layer: usize,
+    /// Length of an epoch.
+    pub epoch: Duration,
     /// Faults planted on purpose.
     pub faults: Faults,
     /// Whether anybody writes. If not, no inbox is opened either: clients that only run.
@@ -43,6 +45,7 @@ impl Rig {
             parameters: Parameters::wide(),
             gateways: 5,
             mixes_per_layer: 3,
+            epoch: Duration::from_secs(3_600),
             faults: Faults::default(),
             busy: true,
         }
@@ -90,7 +93,7 @@ impl Rig {
         scenario.entries = (0..self.people.users).map(|c| self.entry(c)).collect();
         scenario.parameters = self.parameters.clone();
         scenario.parameters.puzzle_difficulty = 1;
-        scenario.epoch_length = Duration::from_secs(3_600);
+        scenario.epoch_length = self.epoch;
         scenario.faults = self.faults;
         // Who holds one packet back holds back no other.
         scenario.link.reorder = true;

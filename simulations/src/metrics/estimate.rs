@@ -55,7 +55,20 @@ pub fn quantile(samples: &[f64], q: f64) -> Interval {
 pub fn median_between(samples: &[f64], beyond: usize) -> Interval {
     let mut all = samples.to_vec();
     all.extend(std::iter::repeat_n(f64::INFINITY, beyond));
-    quantile(&all, 0.5)
+    all.sort_by(f64::total_cmp);
+    // Of the ranks first, so that nothing is said between a number and infinity.
+    let mut ranks: Vec<f64> = (0..all.len()).map(|i| i as f64).collect();
+    let rank = stats::quantile_interval(&mut ranks, 0.5);
+    let at = |rank: f64| {
+        let rank = rank.clamp(0.0, all.len().saturating_sub(1) as f64);
+        all.get(rank.round() as usize).copied().unwrap_or(f64::NAN)
+    };
+    Interval {
+        value: at(rank.value),
+        low: at(rank.low),
+        high: at(rank.high),
+        count: rank.count,
+    }
 }
 
 /// Area under the ROC curve (Mann and Whitney), with the interval of Hanley and McNeil (1982).

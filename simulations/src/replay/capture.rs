@@ -63,7 +63,7 @@ impl Capture {
             let size: usize = bytes
                 .parse()
                 .map_err(|_| Broken::at(i + 1, format!("no number of bytes: {bytes}")))?;
-            let at = ns.abs_diff(*first.get_or_insert(ns)) as f64 / 1e9;
+            let at = (i128::from(ns) - i128::from(*first.get_or_insert(ns))) as f64 / 1e9;
             let side = match direction {
                 "up" => &mut capture.up,
                 "down" => &mut capture.down,

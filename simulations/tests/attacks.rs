@@ -1,0 +1,90 @@
+//! Adversaries against the shipped machines: nobody learns anything from a client's link, whatever a gateway does, and
+//! what is planted is found. Longer runs are `simulations attack run all --effort full`.
+
+use simulations::attacks::conformance::{CoverWaitsOtherwise, lively, verdict};
+use simulations::attacks::polling::{bunching, withholding};
+use simulations::attacks::shipped::{Rig, difference};
+use simulations::attacks::{self, Effort, Setting};
+use simulations::replay::Conversation;
+use simulations::{Faults, Transparent};
+use std::sync::LazyLock;
+
+/// Six people for a minute, at localnet's rates.
+static RIG: LazyLock<Rig> = LazyLock::new(|| {
+    let text: String = (0..40)
+        .map(|i| format!("{} {} {}\n", i % 6, (i + 1 + i / 6) % 6, i * 3 / 2))
+        .collect();
+    let people = Conversation::parse("people", &text).unwrap();
+    let mut rig = Rig::local(5, people);
+    // Other traffic moves nothing and takes most of the time.
+    rig.parameters.mix_loop_rate = directory::Rate(500);
+    rig
+});
+
+#[test]
+fn use_does_not_show_and_neither_do_bunched_or_withheld_replies() {
+    let idle = RIG.idle().run::<Transparent>().watched();
+    let honest = RIG.run::<Transparent>();
+    let busy = honest.watched();
+    let arrived: usize = busy.iter().map(|w| w.latencies.len()).sum();
+    assert!(
+        arrived + 2 >= honest.written.len() && arrived > 30,
+        "{arrived}"
+    );
+    let (differ, compared) = difference(&idle, &busy);
+    assert_eq!(differ, 0);
+    assert!(compared > 5_000, "{compared}");
+    let mut bunched = RIG.start::<Transparent>();
+    bunched.tamper(bunching(0));
+    bunched.talk();
+    assert_eq!(difference(&busy, &bunched.watched()).0, 0);
+    let mut withheld = RIG.start::<Transparent>();
+    withheld.tamper(withholding(0, 1));
+    withheld.talk();
+    assert_eq!(difference(&busy, &withheld.watched()).0, 0);
+    assert!(withheld.engine.lost() > 0, "nothing was withheld");
+    // The same comparison finds a fault.
+    let faulty = Rig {
+        faults: Faults {
+            ack_off_clock: true,
+            ..Faults::default()
+        },
+        ..RIG.clone()
+    };
+    assert!(difference(&idle, &faulty.run::<Transparent>().watched()).0 > 0);
+}
+
+#[test]
+fn planted_faults_are_found_within_ten_seconds_of_virtual_time() {
+    let honest = verdict(&lively(3).run::<Transparent>());
+    assert!(!honest.found(), "{honest:?}");
+    let faulty = Rig {
+        faults: Faults {
+            ack_off_clock: true,
+            ..Faults::default()
+        },
+        ..lively(3)
+    };
+    let faulty = verdict(&faulty.run::<Transparent>());
+    assert!(faulty.found() && faulty.answers.p < 1e-4, "{faulty:?}");
+    let cover = verdict(&lively(3).run::<CoverWaitsOtherwise>());
+    assert!(cover.found() && cover.delays.p < 1e-4, "{cover:?}");
+}
+
+/// All attacks at their small size: each has a null run, and it sits at chance.
+#[test]
+#[ignore = "minutes"]
+fn every_null_run_sits_at_chance() {
+    for attack in &attacks::ALL {
+        let setting = Setting::new(1, Effort::Quick);
+        let findings = (attack.run)(&setting, &mut |_, _, _| {}).unwrap();
+        assert!(!findings.null.is_empty(), "{} has no null run", attack.id);
+        // Of twenty, one lies outside of its interval by chance; three of a handful do not.
+        let off: Vec<_> = findings.off_chance().collect();
+        assert!(
+            off.len() <= 1 + findings.null.len() / 10,
+            "{}: {off:?}",
+            attack.id
+        );
+    }
+}
