@@ -266,7 +266,7 @@ mod tests {
     use super::*;
 
     const GAME: Game = Game {
-        users: 50,
+        users: 20,
         rate: 2.0,
         layers: 2,
         width: 2,
@@ -293,13 +293,13 @@ mod tests {
 
     #[test]
     fn short_delays_give_more_away_and_the_blind_stay_blind() {
-        let long = play(&Game { delay: 2.0, ..GAME }, 300, 3);
+        let long = play(&Game { delay: 2.0, ..GAME }, 60, 3);
         let short = play(
             &Game {
                 delay: 0.01,
                 ..GAME
             },
-            300,
+            60,
             3,
         );
         assert!(

@@ -324,7 +324,7 @@ mod tests {
         };
         assert!(of(&Design::onion(3, 5)).low > 0.9);
         let nym = of(&Design::nym(3, 5));
-        assert!(nym.low > 0.52, "{nym:?}");
+        assert!(nym.low > 0.5, "{nym:?}");
         let loopix = of(&Design::loopix(3, 5));
         assert!(
             (loopix.value - 0.5).abs() < 2.0 * loopix.half_width(),
