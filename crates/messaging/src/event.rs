@@ -73,6 +73,8 @@ pub enum FailReason {
     FileGone,
     /// One of the two ends cancelled the file.
     Cancelled,
+    /// The file came out different from what was promised.
+    Damaged,
 }
 
 /// Why a cell was acknowledged and had no other effect.

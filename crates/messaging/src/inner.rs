@@ -4,16 +4,23 @@
 use crate::card::{decode_name, encode_name};
 use crate::event::MessageId;
 use crate::identity::KemPublic;
+use crate::receipt::Receipt;
 use crate::suite1::INNER_ONE_CELL;
+use crate::transfer::{FileAccept, FileCancel, FileOffer, FileProgress};
 use wire::codec::{DecodeError, Reader, Writer};
 use wire::time::UnixTime;
 use zeroize::Zeroizing;
 
-/// Most bytes of a text, so that its message is one cell.
-pub const BODY_MAX: usize = INNER_ONE_CELL - 1 - 16 - 8;
+/// Most bytes of a text whose message is one cell.
+pub const SHORT_BODY_MAX: usize = INNER_ONE_CELL - 1 - 16 - 8;
 
 const TYPE_HELLO: u8 = 1;
 const TYPE_TEXT: u8 = 2;
+const TYPE_RECEIPT: u8 = 3;
+const TYPE_FILE_OFFER: u8 = 4;
+const TYPE_FILE_ACCEPT: u8 = 5;
+const TYPE_FILE_PROGRESS: u8 = 6;
+const TYPE_FILE_CANCEL: u8 = 7;
 
 /// A message's content.
 pub enum Inner {
@@ -35,6 +42,16 @@ pub enum Inner {
         /// UTF-8.
         body: String,
     },
+    /// What became of messages.
+    Receipt(Receipt),
+    /// A file is offered.
+    FileOffer(FileOffer),
+    /// A file is wanted.
+    FileAccept(FileAccept),
+    /// A file came further.
+    FileProgress(FileProgress),
+    /// A file will not come.
+    FileCancel(FileCancel),
     /// Of a kind that this version does not know.
     Unknown,
 }
@@ -42,7 +59,18 @@ pub enum Inner {
 impl Inner {
     /// The bytes to seal. `Unknown` has none of its own.
     pub fn encode(&self) -> Zeroizing<Vec<u8>> {
-        let mut w = Writer::with_capacity(INNER_ONE_CELL);
+        let body = match self {
+            Self::Text { body, .. } => body.len(),
+            Self::FileOffer(offer) => offer.body.len(),
+            Self::Hello { .. } => KemPublic::LEN,
+            Self::Receipt(_)
+            | Self::FileAccept(_)
+            | Self::FileProgress(_)
+            | Self::FileCancel(_)
+            | Self::Unknown => 0,
+        };
+        // Never has to grow, so that no copy of a text stays behind.
+        let mut w = Writer::with_capacity(INNER_ONE_CELL + body);
         match self {
             Self::Hello { card, kem, name } => {
                 w.u8(TYPE_HELLO).put(card).put(kem.as_bytes());
@@ -54,6 +82,11 @@ impl Inner {
                     .u64(composed.0)
                     .put(body.as_bytes());
             }
+            Self::Receipt(receipt) => receipt.encode(w.u8(TYPE_RECEIPT)),
+            Self::FileOffer(offer) => offer.encode(w.u8(TYPE_FILE_OFFER)),
+            Self::FileAccept(accept) => accept.encode(w.u8(TYPE_FILE_ACCEPT)),
+            Self::FileProgress(progress) => progress.encode(w.u8(TYPE_FILE_PROGRESS)),
+            Self::FileCancel(cancel) => cancel.encode(w.u8(TYPE_FILE_CANCEL)),
             Self::Unknown => {}
         }
         Zeroizing::new(w.into_vec())
@@ -79,6 +112,11 @@ impl Inner {
                     .map_err(|_| DecodeError::Invalid("body"))?
                     .to_owned(),
             }),
+            TYPE_RECEIPT => Receipt::decode(r).map(Self::Receipt),
+            TYPE_FILE_OFFER => FileOffer::decode(&mut r).map(Self::FileOffer),
+            TYPE_FILE_ACCEPT => FileAccept::decode(r).map(Self::FileAccept),
+            TYPE_FILE_PROGRESS => FileProgress::decode(r).map(Self::FileProgress),
+            TYPE_FILE_CANCEL => FileCancel::decode(r).map(Self::FileCancel),
             _ => Ok(Self::Unknown),
         }
     }

@@ -13,18 +13,22 @@
 //! Not here: packets, ticks and SURBs (`crates/core`, which knows cells only as opaque bytes), the
 //! store and the loopback API (`clientd`). Bytes are specified in `docs/spec/messaging.md`.
 //!
-//! Reading order: [`card`], [`suite1`], [`inner`], [`pair`], then [`Messenger`].
+//! Reading order: [`card`], [`suite1`], [`inner`], [`pair`], [`fragment`], [`receipt`], then
+//! [`Messenger`].
 
 pub mod card;
 pub mod draft;
 pub mod error;
 pub mod event;
+pub mod fragment;
 pub mod identity;
 pub mod inner;
 pub mod keyed;
 pub mod messenger;
 pub mod order;
+pub mod pace;
 pub mod pair;
+pub mod receipt;
 pub mod records;
 pub mod suite1;
 pub mod transfer;
@@ -39,7 +43,7 @@ pub use event::{
     ClientMessageId, Event, FailReason, IgnoreReason, MessageId, MessageState, SendOutcome,
 };
 pub use identity::{ContactId, Identity, KemPublic};
-pub use messenger::{ContactView, Messenger, MessengerConfig, RestoreError};
+pub use messenger::{ContactView, FILE_MAX, Messenger, MessengerConfig, RestoreError};
 pub use order::{
     DepositHandle, DepositOutcome, FlowKind, InboxClass, InboxOutcome, Order, OwnInbox,
 };

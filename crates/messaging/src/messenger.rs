@@ -1,25 +1,36 @@
 //! [`Messenger`]: the machine that owns contacts, invites, inboxes and messages.
 //!
 //! Here: its inputs and outputs, and the one function (`Messenger::advance`) that every input ends
-//! with. Its parts: what a contact is (`contacts`), what goes out (`outgoing`, `dispatch`, `path`), what comes in
-//! (`incoming`), which inboxes are open (`inboxes`), cards (`invites`), and rows for the store
-//! (`rows`, `restore`). `docs/spec/messaging.md` §6 gives the rules.
+//! with. Its parts: what a contact is (`contacts`), what goes out (`outgoing`, `delivery`, `dispatch`, `path`),
+//! what comes in (`incoming`, `pieces`), what is told of it (`receipts`, `notes`), files (`files`, `sending`,
+//! `receiving`), which inboxes are open (`inboxes`), cards (`invites`), what a person decides (`settings`), and rows for the store (`rows`,
+//! `restore`). `docs/spec/messaging.md` gives the rules.
 
 mod contacts;
+mod delivery;
 mod dispatch;
+mod files;
 mod inboxes;
 mod incoming;
 mod invites;
+mod notes;
 mod outgoing;
 mod path;
+mod pieces;
+mod receipts;
+mod receiving;
 mod restore;
 mod rows;
+mod sending;
 mod settings;
 
+pub use files::FILE_MAX;
+
 use crate::draft::Retention;
-use crate::event::{ClientMessageId, Event, MessageState};
+use crate::event::{ClientMessageId, Event, MessageId, MessageState};
 use crate::identity::{ContactId, Identity};
 use crate::order::Order;
+use crate::pace::Pace;
 use crate::records::{Record, Table};
 use contacts::Contact;
 use directory::{Directory, Position};
@@ -27,7 +38,7 @@ use dispatch::Dispatch;
 use inboxes::Inbox;
 use incoming::WaitingCell;
 use invites::Invite;
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -51,8 +62,11 @@ pub struct MessengerConfig {
     pub contacts_max: usize,
     /// Most unused cards; more are refused.
     pub invites_max: usize,
-    /// Most unfinished messages to one contact; more are refused. Each takes 2 KB of memory.
+    /// Most unfinished messages to one contact; more are refused.
     pub outbox_max: usize,
+    /// Most bytes of unfinished messages to all contacts, of which one contact may have a quarter; more
+    /// are refused.
+    pub outbox_bytes_max: usize,
     /// How long a message is tried before it expires.
     pub message_ttl: Duration,
     /// Wait after a refused deposit or inbox; doubled after each full round of candidates.
@@ -74,6 +88,7 @@ impl MessengerConfig {
             contacts_max: 256,
             invites_max: 16,
             outbox_max: 256,
+            outbox_bytes_max: 32 << 20,
             message_ttl: Duration::from_secs(7 * 86_400),
             retry_min: Duration::from_secs(1),
             retry_max: Duration::from_secs(300),
@@ -144,6 +159,10 @@ struct View {
     entry: NodeId,
     /// When the first directory came: from then on our inboxes are read.
     since: UnixTime,
+    /// What the directory's rates imply.
+    pace: Pace,
+    /// Gateways that answer far less than others.
+    failing: BTreeSet<NodeId>,
 }
 
 impl View {
@@ -151,6 +170,11 @@ impl View {
     fn usable(&self, gateway: &NodeId) -> bool {
         let there = self.directory.position(gateway);
         *gateway != self.entry && matches!(there, Some(Position::Gateway { .. }))
+    }
+
+    /// Most cells in one inbox.
+    fn quota(&self) -> usize {
+        usize::from(self.directory.parameters.inbox_quota)
     }
 }
 
@@ -172,6 +196,18 @@ pub struct Messenger {
     stale: bool,
     /// Cells that wait for others of their message, by arrival.
     waiting: BTreeMap<u64, WaitingCell>,
+    /// Messages of which some pieces are here.
+    partials: BTreeMap<(ContactId, MessageId), pieces::Waiting>,
+    /// Counts pieces that came.
+    touched: u64,
+    /// Files that go out, by contact and message.
+    sending: BTreeMap<(ContactId, u64), sending::Sending>,
+    /// Files that come or came.
+    receiving: BTreeMap<(ContactId, MessageId), receiving::Receiving>,
+    /// Bytes of all outboxes.
+    outbox_bytes: usize,
+    /// Gateways that answer far less than others.
+    failing: BTreeSet<NodeId>,
     /// Cells handled last, because fetching is at least once.
     recent: VecDeque<(InboxId, CellId)>,
     dispatch: Dispatch,
@@ -213,6 +249,12 @@ impl Messenger {
             phase: None,
             stale: false,
             waiting: BTreeMap::new(),
+            partials: BTreeMap::new(),
+            touched: 0,
+            sending: BTreeMap::new(),
+            receiving: BTreeMap::new(),
+            outbox_bytes: 0,
+            failing: BTreeSet::new(),
             recent: VecDeque::new(),
             dispatch: Dispatch::default(),
             events: VecDeque::new(),
@@ -234,16 +276,24 @@ impl Messenger {
         }
         let since = self.view.as_ref().map_or(unix, |v| v.since);
         self.view = Some(View {
+            pace: Pace::of(&directory.parameters),
             directory,
             entry,
             since,
+            failing: self.failing.clone(),
         });
+        self.view_changed();
+        self.advance(now, unix);
+    }
+
+    /// Other gateways may be of use now.
+    fn view_changed(&mut self) {
         self.stale = true;
         for contact in self.contacts.values_mut() {
-            contact.candidates = None;
+            contact.forget_candidates(&self.failing);
         }
         self.withdraw_unusable();
-        self.advance(now, unix);
+        self.files_see_view();
     }
 
     /// The announced deadline has come.
@@ -302,6 +352,7 @@ impl Messenger {
         self.clock = WallAnchor { instant: now, unix };
         // 1. What is too old goes.
         self.expire_invites(unix);
+        self.expire_partials(now);
         let ids: Vec<ContactId> = self.contacts.keys().copied().collect();
         for id in &ids {
             self.expire_outgoing(id, now, unix);
@@ -309,7 +360,11 @@ impl Messenger {
         // 2. Open what is wanted, close what is not.
         self.tend_inboxes(now, unix);
         // 3. Send what may be sent.
+        self.drive_files(now, unix);
         for id in &ids {
+            self.ask_for_receipts(id, now);
+            self.say_receipts(id, now, unix);
+            self.begin_messages(id, now);
             self.pump(id, now, unix);
         }
         self.deadline = self.next_deadline();
@@ -319,6 +374,8 @@ impl Messenger {
         let mut next = Earliest(None);
         self.outgoing_deadlines(&mut next);
         self.inbox_deadlines(&mut next);
+        self.sending_deadlines(&mut next);
+        self.receiving_deadlines(&mut next);
         next.0
     }
 

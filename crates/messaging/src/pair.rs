@@ -3,6 +3,7 @@
 //!
 //! Not here: when inboxes are opened, and how a writer walks the candidates (`crate::messenger`).
 
+use crate::fragment::FragmentKey;
 use directory::Directory;
 use hkdf::Hkdf;
 use sha2::{Digest, Sha256};
@@ -65,6 +66,13 @@ impl PairSecret {
             inbox: InboxId(*inbox),
             token: WriteToken(*token),
         }
+    }
+
+    /// Seals the pieces of long messages that `reader` gets.
+    pub fn fragment_key(&self, reader: &IdentityPublic) -> FragmentKey {
+        let mut info = b"mizzle-pair-fragment-v1".to_vec();
+        info.extend_from_slice(&reader.to_bytes());
+        FragmentKey(expand(&self.0, &info))
     }
 
     /// The first [`CANDIDATES_MAX`] gateways for what `reader` reads in `period`, best first:

@@ -16,7 +16,7 @@ pub enum Table {
     Invite = 3,
     /// Inboxes that are open, by inbox id.
     Inbox = 4,
-    /// Cells of outgoing messages that are not stored yet, by contact and sequence.
+    /// Outgoing messages that are not confirmed yet, by contact, sequence and page.
     Outgoing = 5,
     /// What is remembered of outgoing messages, by contact and sequence.
     Sent = 6,
@@ -24,11 +24,19 @@ pub enum Table {
     Received = 7,
     /// Cells of messages that are not complete yet, by arrival.
     Partial = 8,
+    /// Pieces of long messages that are not complete yet, by contact, message and index.
+    Piece = 9,
+    /// Files that go out, by contact and sequence of their message.
+    Sending = 10,
+    /// Files that come or came, by contact and message.
+    Receiving = 11,
+    /// Which records of them are there, by contact, message and page.
+    Page = 12,
 }
 
 impl Table {
     /// Every table, ascending.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 12] = [
         Self::Own,
         Self::Contact,
         Self::Invite,
@@ -37,13 +45,22 @@ impl Table {
         Self::Sent,
         Self::Received,
         Self::Partial,
+        Self::Piece,
+        Self::Sending,
+        Self::Receiving,
+        Self::Page,
     ];
 
     /// The conversation whose wipe must destroy the row of this key. Rows that must outlive it (who
     /// the contact is, which messages came) belong to none.
     pub fn vault_of(self, key: &[u8]) -> Option<ContactId> {
         match self {
-            Self::Outgoing | Self::Sent => key.first_chunk().copied().map(ContactId),
+            Self::Outgoing
+            | Self::Sent
+            | Self::Piece
+            | Self::Sending
+            | Self::Receiving
+            | Self::Page => key.first_chunk().copied().map(ContactId),
             Self::Own
             | Self::Contact
             | Self::Invite

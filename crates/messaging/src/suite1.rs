@@ -1,5 +1,5 @@
 //! Suite 1: one HPKE context (RFC 9180, base mode; X-Wing, HKDF-SHA256, ChaCha20Poly1305) for each
-//! message, cut into cells. `docs/spec/messaging.md` §3.
+//! message, cut into cells; [`seal_long`] for those that the pair's key carries on. `docs/spec/messaging.md` §3.
 //!
 //! ```text
 //! first cell  01 ‖ tag (16) ‖ masked enc (1120) ‖ AEAD, sequence 0 (827 + 16)
@@ -14,6 +14,10 @@
 //!
 //! Not here: what the inner bytes mean ([`crate::inner`]), and where cells wait for each other
 //! (`crate::messenger`).
+
+mod long;
+
+pub use long::{INNER_LONG_MAX, LONG_OVERHEAD, SEALED_LONG_MAX, open_long, seal_long};
 
 use crate::identity::{Identity, KemPublic};
 use hkdf::Hkdf;

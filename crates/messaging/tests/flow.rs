@@ -2,12 +2,13 @@
 #![allow(clippy::unwrap_used)] // Helpers of a test fail by panicking, like the test itself.
 
 #[path = "flow/world.rs"]
+#[allow(dead_code)] // Shared with `delivery`, which uses the rest.
 mod world;
 
 use messaging::suite1::seal;
 use messaging::{
-    AddError, CardError, FailReason, Identity, IgnoreReason, MessageState, SendError, SendOutcome,
-    Table,
+    AddError, BODY_MAX, CardError, FailReason, Identity, IgnoreReason, MessageState, SendError,
+    SendOutcome, Table,
 };
 use std::time::Duration;
 use wire::ids::NodeId;
@@ -50,6 +51,9 @@ fn a_card_makes_two_contacts_who_can_write() {
     world.rounds(20);
     assert_eq!(world.clients[ALICE].reading.len(), 2);
     assert_eq!(world.clients[BOB].reading.len(), 2);
+    // What is left is receipts.
+    world.until(30, |w| w.delivered(ALICE) + w.delivered(BOB) == 2);
+    world.rounds(20);
     assert_eq!(world.cells().len(), 0);
 }
 
@@ -404,16 +408,17 @@ fn sending_is_idempotent_and_bounded() {
         world.send(ALICE, &alice, "y", "me"),
         Err(SendError::UnknownContact)
     );
-    let long = "x".repeat(704);
+    let long = "x".repeat(BODY_MAX + 1);
     assert_eq!(
         world.send(ALICE, &bob, "z", &long),
-        Err(SendError::TooLong { max: 703 })
+        Err(SendError::TooLong { max: BODY_MAX })
     );
     assert_eq!(
-        world.send(ALICE, &bob, "z", &long[..703]),
+        world.send(ALICE, &bob, "z", &long[..BODY_MAX]),
         Ok(SendOutcome::Accepted)
     );
-    world.until(60, |w| w.bodies(BOB).len() == 2);
+    world.until(60, |w| w.delivered(ALICE) == 2);
+    assert_eq!(world.bodies(BOB).len(), 2);
     world.crash(ALICE);
     assert_eq!(
         world.send(ALICE, &bob, "x", "one"),

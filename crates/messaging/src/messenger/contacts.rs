@@ -1,23 +1,32 @@
 //! A contact: keys, the pair's secrets, and what is on its way to and from them. Plain state with
 //! its small rules; how it moves is in the sibling files.
 
-use crate::draft::Retention;
+use super::notes::Notes;
+use super::path::Path;
+use crate::draft::{AppId, Retention};
 use crate::event::{ClientMessageId, MessageId, MessageState};
+use crate::fragment::{FragmentKey, Pieces};
 use crate::identity::KemPublic;
-use crate::messenger::path::Path;
 use crate::order::DepositHandle;
+use crate::pace::Trips;
 use crate::pair::PairSecret;
 use std::collections::{BTreeMap, BTreeSet};
-use wire::ids::{CellId, InboxAddress};
+use wire::ids::{CellId, InboxAddress, InboxId};
 use wire::keys::IdentityPublic;
 use wire::request::Cell;
 use wire::time::{Instant, UnixTime};
+use zeroize::Zeroizing;
 
 /// Most secrets with one contact: the one each end made, when both added each other's card.
 pub(super) const PAIRS_MAX: usize = 2;
-/// Ids of received messages that are kept for each contact. A sender has at most
-/// `outbox_max` (256) messages under way and their times strictly increase, so four times that
-/// covers any disorder an honest sender makes; what is older than all of them is a replay.
+/// Messages that may be under way or unacknowledged at once.
+pub(super) const ACTIVE_MAX: usize = 32;
+/// No message begins that is so many places after the oldest unfinished one.
+pub(super) const AHEAD_MAX: u64 = 512;
+/// Ids of received messages that are kept for each contact. An honest sender is never more than
+/// [`AHEAD_MAX`] messages ahead of one that is not acknowledged, and one that is told of no receipts has at
+/// most two inboxes' quota of cells (256 each) lying unread; their times strictly increase. So what is
+/// older than all of these is a replay, for as long as the conversation lasts and across restarts.
 pub(super) const RECEIVED_MAX: usize = 1024;
 /// Finished outgoing messages that are remembered for each contact; the oldest is forgotten.
 pub(super) const SENT_MAX: usize = 1024;
@@ -29,26 +38,53 @@ pub(super) struct Pair {
     pub(super) confirmed: bool,
 }
 
-/// A cell on its way.
+/// How far a cell is.
+pub(super) enum Way {
+    /// Not with the network.
+    Waiting,
+    /// Ordered.
+    Under(UnderWay),
+    /// Durable at a gateway.
+    Stored,
+    /// Not needed: enough others are stored.
+    Spare,
+}
+
+/// A cell that was ordered; `sent` once it left for the first time.
+pub(super) struct UnderWay {
+    pub(super) handle: DepositHandle,
+    pub(super) address: InboxAddress,
+    pub(super) ordered: Instant,
+    pub(super) sent: Option<Instant>,
+}
+
+impl Way {
+    pub(super) fn is_waiting(&self) -> bool {
+        matches!(self, Self::Waiting)
+    }
+
+    pub(super) fn is_stored(&self) -> bool {
+        matches!(self, Self::Stored)
+    }
+
+    pub(super) fn under_way(&self) -> Option<&UnderWay> {
+        match self {
+            Self::Under(under) => Some(under),
+            Self::Waiting | Self::Stored | Self::Spare => None,
+        }
+    }
+
+    /// Ordered, and not left yet.
+    pub(super) fn is_unleft(&self) -> bool {
+        self.under_way().is_some_and(|u| u.sent.is_none())
+    }
+}
+
+/// A cell of a Hello.
 pub(super) struct Parcel {
     pub(super) cell_id: CellId,
     pub(super) cell: Cell,
-    pub(super) state: ParcelState,
-}
-
-/// How far a cell is.
-pub(super) enum ParcelState {
-    /// Not with the network.
-    Waiting,
-    /// Ordered; `sent` once it left for the first time.
-    UnderWay {
-        handle: DepositHandle,
-        address: InboxAddress,
-        ordered: Instant,
-        sent: Option<Instant>,
-    },
-    /// Durable at a gateway.
-    Stored,
+    pub(super) way: Way,
 }
 
 impl Parcel {
@@ -56,16 +92,8 @@ impl Parcel {
         Self {
             cell_id,
             cell,
-            state: ParcelState::Waiting,
+            way: Way::Waiting,
         }
-    }
-
-    pub(super) fn is_waiting(&self) -> bool {
-        matches!(self.state, ParcelState::Waiting)
-    }
-
-    pub(super) fn is_stored(&self) -> bool {
-        matches!(self.state, ParcelState::Stored)
     }
 }
 
@@ -79,13 +107,115 @@ pub(super) struct Hello {
     pub(super) holds_texts: bool,
 }
 
+/// A message that is not acknowledged yet (to a contact who sends no receipts: not stored).
+pub(super) struct Message {
+    /// What is sealed.
+    pub(super) inner: Zeroizing<Vec<u8>>,
+    /// Sealing follows from it, so that every cell is made again as it was.
+    pub(super) seed: Zeroizing<[u8; 32]>,
+    /// It left once, or may have.
+    pub(super) begun: bool,
+    pub(super) active: Option<Active>,
+}
+
+/// A message whose cells are on their way, or wait for a receipt.
+pub(super) struct Active {
+    /// Of a message of several cells.
+    pub(super) pieces: Option<Pieces>,
+    pub(super) cells: Vec<Way>,
+    /// So many of them, whichever, are the message.
+    pub(super) needed: usize,
+    /// Enough cells are stored; asks for a receipt when it is due.
+    pub(super) settled: Option<Settled>,
+    /// Questions without an answer.
+    pub(super) silences: u32,
+    /// A report of what is there was asked for, and did not come.
+    pub(super) asked: bool,
+}
+
+/// Since when enough of a message is stored.
+pub(super) struct Settled {
+    pub(super) at: Instant,
+    pub(super) ask_at: Instant,
+    /// The contact was heard after that.
+    pub(super) heard: bool,
+}
+
+impl Active {
+    /// Whether enough is stored, and nobody took note of it yet.
+    pub(super) fn is_enough(&self) -> bool {
+        let stored = self.cells.iter().filter(|c| c.is_stored()).count();
+        stored >= self.needed && self.settled.is_none()
+    }
+
+    /// The next cell to be ordered. Parity goes only when all others have left.
+    pub(super) fn next_cell(&self, parity: bool) -> Option<u16> {
+        if self.settled.is_some() {
+            return None;
+        }
+        let (data, spare) = self.cells.split_at(self.needed);
+        let place = match parity {
+            false => data.iter().position(Way::is_waiting),
+            true if data.iter().any(|c| c.is_waiting() || c.is_unleft()) => None,
+            true => {
+                let found = spare.iter().position(Way::is_waiting);
+                found.map(|i| i + self.needed)
+            }
+        };
+        place.and_then(|i| u16::try_from(i).ok())
+    }
+}
+
 /// What is remembered of an outgoing message.
 pub(super) struct Sent {
     pub(super) id: ClientMessageId,
+    /// Its name between the two.
+    pub(super) message_id: MessageId,
     /// Keyed hash of the text, to know the same id with another text.
     pub(super) body: [u8; 32],
     pub(super) composed: UnixTime,
+    pub(super) expires: UnixTime,
+    pub(super) app: AppId,
     pub(super) state: MessageState,
+    /// Counts what was sent again.
+    pub(super) attempt: u16,
+    /// Which cells are stored, as [`crate::fragment::bitmap`].
+    pub(super) stored: Vec<u8>,
+    /// It offers a file, and is delivered when that is.
+    pub(super) file: bool,
+}
+
+impl Sent {
+    /// Nothing will change it any more.
+    pub(super) fn is_over(&self) -> bool {
+        matches!(self.state, MessageState::Expired | MessageState::Failed(_))
+    }
+
+    /// Takes a later state; whether it is one.
+    pub(super) fn raise(&mut self, state: MessageState) -> bool {
+        let later = !self.is_over() && rank(state) > rank(self.state);
+        if later {
+            self.state = state;
+        }
+        later
+    }
+}
+
+fn rank(state: MessageState) -> u8 {
+    match state {
+        MessageState::Queued => 0,
+        MessageState::Mixing => 1,
+        MessageState::Stored => 2,
+        MessageState::Delivered => 3,
+        MessageState::Read => 4,
+        MessageState::Expired | MessageState::Failed(_) => 5,
+    }
+}
+
+/// Where a contact may read, best first, and what seals pieces there.
+pub(super) struct Candidates {
+    pub(super) list: Vec<InboxAddress>,
+    pub(super) keys: BTreeMap<InboxId, FragmentKey>,
 }
 
 /// Somebody on the list.
@@ -108,13 +238,23 @@ pub(super) struct Contact {
     pub(super) hello: Option<Hello>,
     /// The Hello expired and nothing else connects us.
     pub(super) lost: bool,
-    pub(super) outbox: BTreeMap<u64, Parcel>,
+    /// The least number and time of the next outgoing message, where those before are forgotten.
+    pub(super) next: (u64, UnixTime),
+    pub(super) outbox: BTreeMap<u64, Message>,
     pub(super) sent: BTreeMap<u64, Sent>,
     pub(super) by_id: BTreeMap<ClientMessageId, u64>,
+    pub(super) by_message: BTreeMap<MessageId, u64>,
     pub(super) received: Received,
-    pub(super) path: Path,
-    /// Where to write, best first; `None` when it has to be derived again.
-    pub(super) candidates: Option<Vec<InboxAddress>>,
+    pub(super) notes: Notes,
+    /// They send receipts, as far as we know, and the number of the newest.
+    pub(super) their_receipts: (bool, u64),
+    pub(super) trips: Trips,
+    /// Where texts go, and where the second half of long ones goes.
+    pub(super) paths: [Path; 2],
+    /// `None` when they have to be derived again.
+    pub(super) candidates: Option<Candidates>,
+    /// Which application began a message last, and which message had a turn last.
+    pub(super) turn: (AppId, u64),
 }
 
 impl Contact {
@@ -132,12 +272,18 @@ impl Contact {
             pairs: Vec::new(),
             hello: None,
             lost: false,
+            next: (0, UnixTime(0)),
             outbox: BTreeMap::new(),
             sent: BTreeMap::new(),
             by_id: BTreeMap::new(),
+            by_message: BTreeMap::new(),
             received: Received::default(),
-            path: Path::default(),
+            notes: Notes::default(),
+            their_receipts: (true, 0),
+            trips: Trips::default(),
+            paths: Default::default(),
             candidates: None,
+            turn: (AppId::default(), 0),
         }
     }
 
@@ -189,35 +335,89 @@ impl Contact {
 
     /// Number and time for the next outgoing message; times strictly increase.
     pub(super) fn next_outgoing(&self, unix: UnixTime) -> (u64, UnixTime) {
-        match self.sent.last_key_value() {
-            Some((seq, last)) => {
-                let composed = unix.0.max(last.composed.0.saturating_add(1));
-                (seq.saturating_add(1), UnixTime(composed))
-            }
-            None => (0, unix),
+        let after = |(seq, last): (&u64, &Sent)| (seq + 1, UnixTime(last.composed.0 + 1));
+        let after = self.sent.last_key_value().map_or(self.next, after);
+        (after.0.max(self.next.0), unix.max(after.1).max(self.next.1))
+    }
+
+    /// Forgets what became of a message; its number and time are not used again.
+    pub(super) fn forget_sent(&mut self, seq: u64) {
+        if let Some(old) = self.sent.remove(&seq) {
+            self.by_id.remove(&old.id);
+            self.by_message.remove(&old.message_id);
+            let next = (seq + 1, UnixTime(old.composed.0.saturating_add(1)));
+            self.next = (self.next.0.max(next.0), self.next.1.max(next.1));
         }
     }
+
+    /// All cells that are with the network.
+    pub(super) fn under_way(&self) -> impl Iterator<Item = &UnderWay> {
+        let active = self.outbox.values().filter_map(|m| m.active.as_ref());
+        let cells = active.flat_map(|a| &a.cells);
+        cells.chain(self.notes.ways()).filter_map(Way::under_way)
+    }
+
+    /// The same, to change them.
+    pub(super) fn ways_mut(&mut self) -> impl Iterator<Item = &mut Way> {
+        let active = self.outbox.values_mut().filter_map(|m| m.active.as_mut());
+        let cells = active.flat_map(|a| &mut a.cells);
+        cells.chain(self.notes.ways_mut())
+    }
 }
+
+/// What is known of a message that came: bits of [`Received`].
+pub(super) type Marks = u8;
 
 /// Which messages came, newest [`RECEIVED_MAX`].
 #[derive(Default)]
 pub(super) struct Received {
-    by_id: BTreeMap<MessageId, UnixTime>,
+    by_id: BTreeMap<MessageId, (UnixTime, Marks)>,
     by_time: BTreeSet<(UnixTime, MessageId)>,
 }
 
 impl Received {
+    /// The sender is still to be told that it came.
+    pub(super) const OWED: Marks = 1;
+    /// A person read it.
+    pub(super) const READ: Marks = 2;
+    /// The sender is still to be told that it was read.
+    pub(super) const READ_OWED: Marks = 4;
+
+    /// Whether this message is here.
+    pub(super) fn contains(&self, id: &MessageId) -> bool {
+        self.by_id.contains_key(id)
+    }
+
     /// Whether this message is new. One that is older than all that are kept counts as a replay.
     pub(super) fn is_new(&self, id: &MessageId, composed: UnixTime) -> bool {
         let floor = self.by_time.first();
         let full = self.by_time.len() >= RECEIVED_MAX;
         let replay = full && floor.is_some_and(|(oldest, _)| composed < *oldest);
-        !replay && !self.by_id.contains_key(id)
+        !replay && !self.contains(id)
     }
 
-    /// All that are kept, oldest first.
-    pub(super) fn iter(&self) -> impl Iterator<Item = (UnixTime, MessageId)> + '_ {
-        self.by_time.iter().copied()
+    /// All that are kept.
+    pub(super) fn iter(&self) -> impl Iterator<Item = (MessageId, UnixTime, Marks)> + '_ {
+        self.by_id
+            .iter()
+            .map(|(id, (at, marks))| (*id, *at, *marks))
+    }
+
+    /// Time and marks of one.
+    pub(super) fn get(&self, id: &MessageId) -> Option<(UnixTime, Marks)> {
+        self.by_id.get(id).copied()
+    }
+
+    /// Sets and clears marks. What is there then, if that is news.
+    pub(super) fn mark(
+        &mut self,
+        id: &MessageId,
+        set: Marks,
+        clear: Marks,
+    ) -> Option<(UnixTime, Marks)> {
+        let (at, marks) = self.by_id.get_mut(id)?;
+        let after = (*marks & !clear) | set;
+        (std::mem::replace(marks, after) != after).then_some((*at, after))
     }
 
     /// Remembers it; returns what is forgotten for it.
@@ -225,8 +425,9 @@ impl Received {
         &mut self,
         id: MessageId,
         composed: UnixTime,
+        marks: Marks,
     ) -> Option<(UnixTime, MessageId)> {
-        self.by_id.insert(id, composed);
+        self.by_id.insert(id, (composed, marks));
         self.by_time.insert((composed, id));
         if self.by_time.len() <= RECEIVED_MAX {
             return None;
@@ -251,13 +452,13 @@ mod tests {
         };
         for n in 1..=RECEIVED_MAX as u64 {
             assert!(received.is_new(&id(n), UnixTime(n * 10)));
-            assert!(received.insert(id(n), UnixTime(n * 10)).is_none());
+            assert!(received.insert(id(n), UnixTime(n * 10), 0).is_none());
             assert!(!received.is_new(&id(n), UnixTime(n * 10)));
         }
         // Late but within what is kept: new. Older than all: a replay.
         assert!(received.is_new(&id(5000), UnixTime(15)));
         assert!(!received.is_new(&id(5000), UnixTime(9)));
-        let forgotten = received.insert(id(6000), UnixTime(1_000_000));
+        let forgotten = received.insert(id(6000), UnixTime(1_000_000), 0);
         assert_eq!(forgotten, Some((UnixTime(10), id(1))));
         assert!(!received.is_new(&id(1), UnixTime(10)));
     }

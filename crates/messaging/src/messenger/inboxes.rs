@@ -10,7 +10,9 @@
 //!   vanished: what the other end was told is stored should be fetched, and a gateway that blinks
 //!   should lose nothing.
 
+use super::receiving::REFUSALS_MAX;
 use super::{Earliest, Messenger, UNANSWERED, rows};
+use crate::event::MessageId;
 use crate::identity::ContactId;
 use crate::order::{InboxClass, InboxOutcome, Order, OwnInbox};
 use crate::pair::{Periods, expand, reader_choice};
@@ -33,14 +35,27 @@ pub(super) enum Purpose {
         rank: [u8; 32],
         period: u64,
     },
+    /// For the records of a file that a contact sends.
+    Bulk {
+        contact: ContactId,
+        transfer: MessageId,
+    },
 }
 
 impl Purpose {
+    /// How often it is read, where nobody chose.
+    fn class(&self) -> InboxClass {
+        match self {
+            Self::Invite(_) | Self::Pair { .. } => InboxClass::Contact,
+            Self::Bulk { .. } => InboxClass::Bulk,
+        }
+    }
+
     /// Who writes there: the holder of a card, or a contact.
     pub(super) fn peer(&self) -> (bool, [u8; 16]) {
         match self {
             Self::Invite(digest) => (false, *digest),
-            Self::Pair { contact, .. } => (true, contact.0),
+            Self::Pair { contact, .. } | Self::Bulk { contact, .. } => (true, contact.0),
         }
     }
 }
@@ -50,6 +65,7 @@ pub(super) struct Inbox {
     pub(super) gateway: NodeId,
     pub(super) token_hash: WriteTokenHash,
     pub(super) purpose: Purpose,
+    pub(super) class: InboxClass,
     /// Not prolonged beyond, and closed then.
     pub(super) until: UnixTime,
     /// When to open or prolong it; `None` while it stands to its end.
@@ -74,6 +90,7 @@ impl Inbox {
             gateway,
             token_hash,
             purpose,
+            class: purpose.class(),
             until,
             open_at: Some(Instant::ZERO),
             refusals: 0,
@@ -106,7 +123,21 @@ impl Messenger {
                 }
             }
         }
+        self.tell_transfer(&inbox, now);
         self.advance(now, unix);
+    }
+
+    /// A transfer hears what became of its inbox.
+    fn tell_transfer(&mut self, inbox: &InboxId, now: Instant) {
+        let Some(known) = self.inboxes.get(inbox) else {
+            return;
+        };
+        let (purpose, refusals) = (known.purpose, known.refusals);
+        if let Purpose::Bulk { contact, transfer } = purpose
+            && (refusals == 0 || refusals >= REFUSALS_MAX)
+        {
+            self.bulk_inbox((&contact, &transfer), inbox, refusals == 0, now);
+        }
     }
 
     /// Opens, prolongs and closes what is due.
@@ -121,7 +152,7 @@ impl Messenger {
             self.phase = phase;
             self.stale = true;
             for contact in self.contacts.values_mut() {
-                contact.forget_candidates();
+                contact.forget_candidates(&self.failing);
             }
         }
         if std::mem::take(&mut self.stale) {
@@ -156,7 +187,7 @@ impl Messenger {
                     reader_seed: reader_seed(&self.own_secret, &inbox.gateway, id),
                     token_hash: inbox.token_hash,
                     ttl: ttl.max(Duration::from_secs(1)),
-                    class: InboxClass::Contact,
+                    class: inbox.class,
                 }));
             }
         }
@@ -173,10 +204,42 @@ impl Messenger {
             }
         }
         self.spare_past_periods(now, unix);
-        for (id, inbox) in wanted {
+        self.reclass();
+        for (id, mut inbox) in wanted {
+            inbox.class = self.class_of(&inbox.purpose);
             if !self.inboxes.contains_key(&id) {
                 self.write(Table::Inbox, id.0.to_vec(), rows::inbox(&inbox));
                 self.inboxes.insert(id, inbox);
+            }
+        }
+    }
+
+    fn class_of(&self, purpose: &Purpose) -> InboxClass {
+        match purpose {
+            Purpose::Pair { contact, .. } => match self.contacts.get(contact) {
+                Some(contact) if contact.favourite => InboxClass::Favourite,
+                Some(_) | None => InboxClass::Contact,
+            },
+            Purpose::Invite(_) | Purpose::Bulk { .. } => purpose.class(),
+        }
+    }
+
+    /// Inboxes of contacts who became favourites, or are none any more, are read as such. The client
+    /// waits random hours with it.
+    fn reclass(&mut self) {
+        let class = |i: &Inbox| self.class_of(&i.purpose);
+        let changed = self.inboxes.iter().filter(|(_, i)| i.class != class(i));
+        let changed: Vec<_> = changed.map(|(id, i)| (*id, class(i))).collect();
+        for (inbox, class) in changed {
+            if let Some(known) = self.inboxes.get_mut(&inbox) {
+                known.class = class;
+                if known.open_at == Some(Instant::ZERO) {
+                    // The first order will say so.
+                    continue;
+                }
+                self.dispatch
+                    .orders
+                    .push_back(Order::Class { inbox, class });
             }
         }
     }
@@ -212,6 +275,14 @@ impl Messenger {
                 wanted.insert(address.inbox, inbox);
             }
         }
+        for (id, inbox) in &self.inboxes {
+            // Whoever receives the file closes it.
+            if let Purpose::Bulk { .. } = inbox.purpose {
+                let (gateway, token) = (inbox.gateway, inbox.token_hash);
+                let same = Inbox::stored(gateway, token, inbox.purpose, inbox.until);
+                wanted.insert(*id, same);
+            }
+        }
         let (Some(view), Some((period, ahead))) = (&self.view, self.phase) else {
             return wanted;
         };
@@ -228,7 +299,14 @@ impl Messenger {
                         period,
                     };
                     let until = end.saturating_add(cell_ttl);
-                    for gateway in reader_choice(&ranking, &view.entry, directory) {
+                    let mut choice = reader_choice(&ranking, &view.entry, directory);
+                    if choice.iter().any(|g| view.failing.contains(g)) {
+                        // The writer goes down the same ranking.
+                        let works = |g: &NodeId| !view.failing.contains(g);
+                        let ranking: Vec<NodeId> = ranking.into_iter().filter(works).collect();
+                        choice.extend(reader_choice(&ranking, &view.entry, directory));
+                    }
+                    for gateway in choice {
                         let address = pair.secret.address(&own, period, gateway);
                         let inbox = Inbox::new(&address, purpose, until);
                         wanted.insert(address.inbox, inbox);

@@ -1,13 +1,15 @@
 //! What comes in: cells become messages, messages become contacts and texts. Not here: sealing
-//! ([`crate::suite1`]) and which inboxes there are ([`super::inboxes`]).
+//! ([`crate::suite1`]), pieces of long messages ([`super::pieces`]) and which inboxes there are
+//! ([`super::inboxes`]).
 //!
 //! A cell is acknowledged when nothing of it can be lost any more: its message is handled and
 //! written, or the cell itself is written because it waits for others. Waiting cells are bounded by
-//! [`WAITING_MAX`] for each inbox; one more pushes out the oldest. An honest writer has one message
-//! of several cells under way at most, so only junk is ever pushed out.
+//! [`WAITING_MAX`] for each inbox; one more pushes out the oldest. Only a Hello has such cells, and
+//! there is one for each card, so only junk is ever pushed out.
 
-use super::contacts::Contact;
+use super::contacts::{Contact, Received};
 use super::inboxes::Purpose;
+use super::pieces::Piece;
 use super::{Messenger, rows};
 use crate::event::{Event, IgnoreReason, MessageId};
 use crate::identity::{ContactId, KemPublic};
@@ -50,7 +52,7 @@ impl Messenger {
             }
             self.recent.push_back((inbox, cell_id));
             let handled = match self.inboxes.get(&inbox).map(|i| i.purpose) {
-                Some(purpose) => self.take_cell(inbox, purpose, cell_id, cell),
+                Some(purpose) => self.take_cell((inbox, purpose), cell_id, cell, now),
                 None => Err(IgnoreReason::UnknownInbox),
             };
             if let Err(reason) = handled {
@@ -65,11 +67,25 @@ impl Messenger {
 
     fn take_cell(
         &mut self,
-        inbox: InboxId,
-        purpose: Purpose,
+        (inbox, purpose): (InboxId, Purpose),
         cell_id: CellId,
         cell: &Cell,
+        now: Instant,
     ) -> Result<(), IgnoreReason> {
+        if let Purpose::Bulk { contact, transfer } = purpose {
+            return self.take_bulk(&contact, &transfer, cell, now);
+        }
+        if let Purpose::Pair { contact, rank, .. } = purpose
+            && let Some(piece) = self.open_piece(&contact, cell)
+        {
+            self.sign_of_life(&contact, &rank, now);
+            let piece = piece.map_err(|_| IgnoreReason::Malformed)?;
+            let id = piece.id;
+            return match self.take_piece(&contact, piece, now)? {
+                Piece::Kept => Ok(()),
+                Piece::Whole(message) => self.take_message(purpose, *message, Some(id), now),
+            };
+        }
         let waits = |w: &WaitingCell| (w.inbox, w.cell_id) == (inbox, cell_id);
         if self.waiting.values().any(waits) {
             return Err(IgnoreReason::Duplicate);
@@ -78,7 +94,7 @@ impl Messenger {
         let wants = |w: &WaitingCell| w.opening.as_ref().and_then(Opening::wants) == Some(tag);
         let begun = self.waiting_of(purpose).find(|(_, w)| wants(w));
         if let Some(arrival) = begun.map(|(arrival, _)| *arrival) {
-            return self.continue_message(arrival, cell);
+            return self.continue_message(arrival, cell, now);
         }
         let mut opening = match Opening::first(&self.config.network, &self.identity, cell) {
             Ok(opening) => opening,
@@ -96,7 +112,7 @@ impl Messenger {
             let _ = opening.add(&waiting.cell);
         }
         let message = opening.finish().map_err(reason)?;
-        self.take_message(purpose, message)
+        self.take_message(purpose, message, None, now)
     }
 
     /// Cells that wait in inboxes of the same card or contact. Others are none of their business: a
@@ -109,7 +125,12 @@ impl Messenger {
         self.waiting.iter().filter(move |(_, w)| same(w))
     }
 
-    fn continue_message(&mut self, arrival: u64, cell: &Cell) -> Result<(), IgnoreReason> {
+    fn continue_message(
+        &mut self,
+        arrival: u64,
+        cell: &Cell,
+        now: Instant,
+    ) -> Result<(), IgnoreReason> {
         let Some(first) = self.waiting.get_mut(&arrival) else {
             return Err(IgnoreReason::Unreadable);
         };
@@ -127,7 +148,7 @@ impl Messenger {
         let message = message.map_err(reason)?;
         let purpose = self.inboxes.get(&first_inbox).map(|i| i.purpose);
         let purpose = purpose.ok_or(IgnoreReason::UnknownInbox)?;
-        self.take_message(purpose, message)
+        self.take_message(purpose, message, None, now)
     }
 
     fn wait(
@@ -171,7 +192,14 @@ impl Messenger {
         }
     }
 
-    fn take_message(&mut self, purpose: Purpose, message: Message) -> Result<(), IgnoreReason> {
+    /// `pieces` is what its pieces called it, where it came in pieces.
+    fn take_message(
+        &mut self,
+        purpose: Purpose,
+        message: Message,
+        pieces: Option<MessageId>,
+        now: Instant,
+    ) -> Result<(), IgnoreReason> {
         let inner = Inner::decode(&message.inner).map_err(|_| IgnoreReason::Malformed)?;
         match (inner, purpose) {
             (Inner::Hello { card, kem, name }, Purpose::Invite(digest)) => {
@@ -180,22 +208,55 @@ impl Messenger {
                 }
                 self.take_hello(&digest, &message, kem, name)
             }
+            (Inner::Unknown, Purpose::Invite(_)) => Err(IgnoreReason::UnknownType),
+            (_, Purpose::Invite(_) | Purpose::Bulk { .. }) => Err(IgnoreReason::WrongSender),
             (inner, Purpose::Pair { contact, rank, .. }) => {
                 let from = self.contacts.get(&contact);
                 if from.is_none_or(|c| c.identity != message.sender) {
                     return Err(IgnoreReason::WrongSender);
                 }
-                self.sign_of_life(&contact, &rank);
-                match inner {
-                    Inner::Text { id, composed, body } => {
-                        self.take_text(&contact, id, composed, body)
-                    }
-                    Inner::Hello { .. } => Err(IgnoreReason::WrongSender),
-                    Inner::Unknown => Err(IgnoreReason::UnknownType),
-                }
+                self.sign_of_life(&contact, &rank, now);
+                self.take_inner(&contact, inner, pieces, now)
             }
-            (Inner::Text { .. }, Purpose::Invite(_)) => Err(IgnoreReason::WrongSender),
-            (Inner::Unknown, Purpose::Invite(_)) => Err(IgnoreReason::UnknownType),
+        }
+    }
+
+    fn take_inner(
+        &mut self,
+        from: &ContactId,
+        inner: Inner,
+        pieces: Option<MessageId>,
+        now: Instant,
+    ) -> Result<(), IgnoreReason> {
+        match inner {
+            Inner::Text { id, composed, body } => {
+                if pieces.is_some_and(|pieces| pieces != id) {
+                    return Err(IgnoreReason::Malformed);
+                }
+                self.take_text(from, (id, composed), body, now)
+            }
+            Inner::Receipt(receipt) => self.take_receipt(from, receipt, now),
+            Inner::FileOffer(offer) => {
+                if pieces.is_some_and(|pieces| pieces != offer.id) {
+                    return Err(IgnoreReason::Malformed);
+                }
+                let unix = self.clock.unix_at(now);
+                self.take_offer(from, offer, now, unix)
+            }
+            Inner::FileAccept(accept) => {
+                self.take_accept(from, &accept, now);
+                Ok(())
+            }
+            Inner::FileProgress(progress) => {
+                self.take_progress(from, &progress, now);
+                Ok(())
+            }
+            Inner::FileCancel(cancel) => {
+                self.take_cancel(from, cancel);
+                Ok(())
+            }
+            Inner::Unknown => Err(IgnoreReason::UnknownType),
+            Inner::Hello { .. } => Err(IgnoreReason::WrongSender),
         }
     }
 
@@ -223,7 +284,7 @@ impl Messenger {
             contact
         });
         contact.kem = kem;
-        contact.path.restart();
+        contact.restart_paths();
         contact.add_pair(secret, true);
         self.stale = true;
         self.write_contact(&id);
@@ -244,38 +305,30 @@ impl Messenger {
     }
 
     /// The contact wrote to an inbox derived from the secret of `rank`, so they have it.
-    fn sign_of_life(&mut self, id: &ContactId, rank: &[u8; 32]) {
+    fn sign_of_life(&mut self, id: &ContactId, rank: &[u8; 32], now: Instant) {
         let Some(contact) = self.contacts.get_mut(id) else {
             return;
         };
-        if contact.path.window() == 1 {
-            contact.path.restart();
+        for path in &mut contact.paths {
+            if !path.is_proven() {
+                path.restart();
+            }
         }
         if contact.confirm(rank) {
             self.stale = true;
             self.write_contact(id);
         }
+        self.heard_of(id, now);
     }
 
     fn take_text(
         &mut self,
         id: &ContactId,
-        message_id: MessageId,
-        composed: UnixTime,
+        (message_id, composed): (MessageId, UnixTime),
         body: String,
+        now: Instant,
     ) -> Result<(), IgnoreReason> {
-        let Some(contact) = self.contacts.get_mut(id) else {
-            return Err(IgnoreReason::WrongSender);
-        };
-        if !contact.received.is_new(&message_id, composed) {
-            return Err(IgnoreReason::Duplicate);
-        }
-        let forgotten = contact.received.insert(message_id, composed);
-        let key = rows::received_key(id, composed, &message_id);
-        self.write(Table::Received, key, rows::nothing());
-        if let Some((composed, old)) = forgotten {
-            self.erase(Table::Received, rows::received_key(id, composed, &old));
-        }
+        self.take_new(id, message_id, composed, now)?;
         self.events.push_back(Event::MessageReceived {
             contact: *id,
             message_id,
@@ -285,9 +338,37 @@ impl Messenger {
         });
         Ok(())
     }
+
+    /// Remembers a message that came, and that its sender is to be told so.
+    pub(super) fn take_new(
+        &mut self,
+        id: &ContactId,
+        message_id: MessageId,
+        composed: UnixTime,
+        now: Instant,
+    ) -> Result<(), IgnoreReason> {
+        let Some(contact) = self.contacts.get_mut(id) else {
+            return Err(IgnoreReason::WrongSender);
+        };
+        if !contact.received.is_new(&message_id, composed) {
+            self.owe_again(id, &message_id, now);
+            return Err(IgnoreReason::Duplicate);
+        }
+        let marks = if contact.receipts { Received::OWED } else { 0 };
+        let forgotten = contact.received.insert(message_id, composed, marks);
+        let key = rows::received_key(id, composed, &message_id);
+        self.write(Table::Received, key, rows::received(marks));
+        if let Some((composed, old)) = forgotten {
+            self.erase(Table::Received, rows::received_key(id, composed, &old));
+        }
+        if marks != 0 {
+            self.owe(id, &message_id, marks, now);
+        }
+        Ok(())
+    }
 }
 
-fn reason(error: OpenError) -> IgnoreReason {
+pub(super) fn reason(error: OpenError) -> IgnoreReason {
     match error {
         OpenError::UnknownSuite => IgnoreReason::UnknownSuite,
         OpenError::Unreadable => IgnoreReason::Unreadable,

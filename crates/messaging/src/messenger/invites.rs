@@ -134,13 +134,13 @@ impl Messenger {
             .or_insert_with(|| Contact::new(card.identity, card.kem.clone(), card.name.clone()));
         if let Some(mut old) = contact.hello.take() {
             for parcel in &mut old.parcels {
-                self.dispatch.withdraw(parcel);
+                self.dispatch.withdraw(&mut parcel.way);
             }
         }
         contact.kem = card.kem.clone();
         contact.card = card.digest();
         contact.lost = false;
-        contact.path = Path::default();
+        contact.paths = Default::default();
         contact.add_pair(secret, false);
         contact.hello = Some(Hello {
             invites: card.invites.clone(),
@@ -170,7 +170,7 @@ impl Messenger {
             .gateways()
             .iter()
             .map(|g| (g.id(), g.family))
-            .filter(|(id, _)| view.usable(id))
+            .filter(|(id, _)| view.usable(id) && !view.failing.contains(id))
             .collect();
         let first = pick(draw(), all.len()).ok_or(CardError::TooFewGateways)?;
         let (first, family) = all[first];

@@ -1,25 +1,28 @@
-//! What goes out: texts and Hellos, from acceptance to *stored*. Not here: which cell goes where
-//! ([`super::dispatch`]), and sealing ([`crate::suite1`]).
+//! What goes out: acceptance of messages, Hellos, and how messages end. Not here: the way between
+//! ([`super::delivery`]), which cell goes where ([`super::dispatch`]), and sealing ([`crate::suite1`]).
 
-use super::contacts::{Parcel, ParcelState, SENT_MAX, Sent};
+use super::contacts::{Contact, Message, SENT_MAX, Sent, UnderWay, Way};
 use super::dispatch::{What, hello_candidates};
-use super::path::Path;
+use super::files::{self, SENDING_MAX};
+use super::sending::Sending;
 use super::{Earliest, Messenger, UNANSWERED, rows};
-use crate::draft::Draft;
+use crate::draft::{BODY_MAX, Draft, Retention};
 use crate::error::SendError;
 use crate::event::{ClientMessageId, Event, FailReason, MessageId, MessageState, SendOutcome};
 use crate::identity::ContactId;
-use crate::inner::{BODY_MAX, Inner};
+use crate::inner::Inner;
 use crate::order::{DepositHandle, DepositOutcome};
 use crate::pair::expand;
 use crate::records::Table;
-use crate::suite1;
+use crate::transfer::{CancelReason, FileKey, FileOffer, SendTransfer, Shape};
+use sha2::{Digest, Sha256};
 use std::time::Duration;
-use wire::ids::{CellId, InboxAddress};
+use wire::ids::InboxAddress;
 use wire::time::{Instant, UnixTime};
+use zeroize::Zeroizing;
 
 impl Messenger {
-    /// Sends a text; idempotent by `id`, as long as the message is remembered.
+    /// Sends a message; idempotent by `id`, as long as it is remembered.
     pub fn handle_send(
         &mut self,
         contact: &ContactId,
@@ -28,76 +31,114 @@ impl Messenger {
         now: Instant,
         unix: UnixTime,
     ) -> Result<SendOutcome, SendError> {
-        let Some(to) = self.contacts.get_mut(contact) else {
+        let Some(to) = self.contacts.get(contact) else {
             return Err(SendError::UnknownContact);
         };
-        let body = &draft.body;
-        if draft.file.is_some() {
-            return Err(SendError::BadFile("this version sends no files yet"));
-        }
-        if body.len() > BODY_MAX {
+        draft.file.as_ref().map_or(Ok(()), files::check)?;
+        if draft.body.len() > BODY_MAX {
             return Err(SendError::TooLong { max: BODY_MAX });
         }
-        let body_hash = *expand(&self.own_secret, &labelled(b"mizzle-own-body-v1", body));
+        let body = *expand(&self.own_secret, &content(&draft));
         if let Some(before) = to.by_id.get(&id).and_then(|seq| to.sent.get(seq)) {
-            return if before.body == body_hash {
-                Ok(SendOutcome::Duplicate)
-            } else {
-                Err(SendError::Conflict)
+            return match before.body == body {
+                true => Ok(SendOutcome::Duplicate),
+                false => Err(SendError::Conflict),
             };
         }
-        if to.outbox.len() >= self.config.outbox_max {
-            return Err(SendError::OutboxFull);
-        }
         let (seq, composed) = to.next_outgoing(unix);
-        // Keyed, so that the contact cannot guess at the application's own ids; the same whenever
-        // the application sends the same id again.
-        let label = labelled(
-            b"mizzle-own-message-id-v1",
-            &format!("{contact}{}", id.as_str()),
-        );
-        let mut message_id = MessageId([0; 16]);
-        message_id
-            .0
-            .copy_from_slice(&expand(&self.own_secret, &label)[..16]);
-        let inner = Inner::Text {
+        let message_id = self.message_id(contact, &id, &body);
+        let offer = draft.file.as_ref().map(|file| FileOffer {
             id: message_id,
             composed,
-            body: body.clone(),
+            size: file.size,
+            hash: file.hash,
+            key: FileKey::from_bytes(self.keys.bytes()),
+            name: file.name.clone(),
+            media_type: file.media_type.clone(),
+            body: String::new(),
+        });
+        let inner = match &offer {
+            None => Inner::Text {
+                id: message_id,
+                composed,
+                body: draft.body,
+            },
+            Some(offer) => Inner::FileOffer(FileOffer {
+                body: draft.body,
+                ..offer.clone()
+            }),
         };
-        let sealed = suite1::seal(
-            &self.config.network,
-            &self.identity,
-            &to.identity,
-            &to.kem,
-            &inner.encode(),
-            &mut self.keys,
-        );
-        let cell = sealed
-            .ok()
-            .and_then(|s| s.cells.into_iter().next())
-            .expect("a text of BODY_MAX bytes is one cell");
-        let parcel = Parcel::new(CellId(self.keys.bytes()), cell);
+        let inner = inner.encode();
+        let files = self.sending.keys().filter(|(c, _)| c == contact).count();
+        let of_contact: usize = to.outbox.values().map(|m| m.inner.len()).sum();
+        if to.outbox.len() >= self.config.outbox_max
+            || of_contact + inner.len() > self.config.outbox_bytes_max / 4
+            || self.outbox_bytes + inner.len() > self.config.outbox_bytes_max
+            || (offer.is_some() && files >= SENDING_MAX)
+        {
+            return Err(SendError::OutboxFull);
+        }
+        let life = draft.expires_in.unwrap_or(self.config.message_ttl);
         let sent = Sent {
             id: id.clone(),
-            body: body_hash,
+            message_id,
+            body,
             composed,
+            expires: composed.saturating_add(life.min(self.config.message_ttl)),
+            app: draft.app,
             state: MessageState::Queued,
+            attempt: 0,
+            stored: Vec::new(),
+            file: offer.is_some(),
         };
-        let (parcel_row, sent_row) = (rows::outgoing(&parcel), rows::sent(&sent));
-        to.outbox.insert(seq, parcel);
-        to.sent.insert(seq, sent);
-        to.by_id.insert(id.clone(), seq);
-        let key = rows::message_key(contact, seq);
-        self.write(Table::Outgoing, key.clone(), parcel_row);
-        self.write(Table::Sent, key, sent_row);
-        self.events.push_back(Event::MessageState {
-            contact: *contact,
-            id,
-            state: MessageState::Queued,
-        });
+        let message = Message {
+            inner,
+            seed: Zeroizing::new(self.keys.bytes()),
+            begun: false,
+            active: None,
+        };
+        for (page, row) in rows::outgoing(&message).into_iter().enumerate() {
+            self.write(Table::Outgoing, rows::page_key(contact, seq, page), row);
+        }
+        self.write(
+            Table::Sent,
+            rows::message_key(contact, seq),
+            rows::sent(&sent),
+        );
+        self.outbox_bytes += message.inner.len();
+        if let Some(to) = self.contacts.get_mut(contact) {
+            to.take_sent(seq, sent);
+            to.outbox.insert(seq, message);
+        }
+        if let (Some(offer), Some(file)) = (offer, draft.file) {
+            let (shape, pace) = (Shape::new(offer.size), self.transfer_pace());
+            let transfer = SendTransfer::new(offer.key.clone(), shape, pace, now);
+            let sending = Sending::new(transfer, file.blob, offer);
+            self.sending.insert((*contact, seq), sending);
+            self.write_sending(contact, seq);
+        }
+        self.tell_state(contact, id, MessageState::Queued);
         self.advance(now, unix);
         Ok(SendOutcome::Accepted)
+    }
+
+    /// Keyed, so that the contact cannot guess at the application's own ids; the same whenever the
+    /// application sends the same again.
+    fn message_id(&self, to: &ContactId, id: &ClientMessageId, body: &[u8; 32]) -> MessageId {
+        let id = id.as_str().as_bytes();
+        let label = [b"mizzle-own-message-id-v1", &to.0[..], body, id].concat();
+        let mut message_id = MessageId([0; 16]);
+        let derived = expand(&self.own_secret, &label);
+        message_id.0.copy_from_slice(&derived[..16]);
+        message_id
+    }
+
+    pub(super) fn tell_state(&mut self, to: &ContactId, id: ClientMessageId, state: MessageState) {
+        self.events.push_back(Event::MessageState {
+            contact: *to,
+            id,
+            state,
+        });
     }
 
     /// A deposit came further. Outcomes of attempts that were given up are ignored.
@@ -110,42 +151,15 @@ impl Messenger {
         }
         match what {
             What::Hello(contact, index) => self.hello_deposit(&contact, index, outcome, now),
-            What::Text(contact, seq) => self.text_deposit(&contact, seq, outcome, now),
+            What::Cell(contact, seq, index) => {
+                self.cell_deposit(&contact, (seq, index), outcome, now);
+            }
+            What::Note(contact, name) => self.note_deposit(&contact, name, outcome, now),
+            What::Record(contact, seq, index) => {
+                self.record_deposit((contact, seq), index, outcome, now);
+            }
         }
         self.advance(now, self.clock.unix_at(now));
-    }
-
-    fn text_deposit(&mut self, id: &ContactId, seq: u64, outcome: DepositOutcome, now: Instant) {
-        let waits = self.config.waits();
-        let Some(contact) = self.contacts.get_mut(id) else {
-            return;
-        };
-        let Some(parcel) = contact.outbox.get_mut(&seq) else {
-            return;
-        };
-        match parcel_outcome(parcel, outcome, now) {
-            After::Left => {
-                if let Some(sent) = contact.sent.get_mut(&seq)
-                    && sent.state == MessageState::Queued
-                {
-                    sent.state = MessageState::Mixing;
-                    self.events.push_back(Event::MessageState {
-                        contact: *id,
-                        id: sent.id.clone(),
-                        state: MessageState::Mixing,
-                    });
-                }
-            }
-            After::Stored(address) => {
-                contact.path.stored(&address.inbox);
-                self.finish(id, seq, MessageState::Stored);
-            }
-            After::Refused(address) => {
-                let list = contact.candidates.as_deref().unwrap_or_default();
-                contact.path.refused(&address.inbox, list, now, waits);
-            }
-            After::Nothing => {}
-        }
     }
 
     fn hello_deposit(
@@ -165,12 +179,12 @@ impl Messenger {
         let Some(parcel) = hello.parcels.get_mut(index) else {
             return;
         };
-        match parcel_outcome(parcel, outcome, now) {
+        match way_outcome(&mut parcel.way, outcome, now) {
             After::Left | After::Nothing => {}
             After::Stored(_) => {
-                if hello.parcels.iter().all(Parcel::is_stored) {
+                if hello.parcels.iter().all(|p| p.way.is_stored()) {
                     contact.hello = None;
-                    contact.path.restart();
+                    contact.restart_paths();
                 }
                 self.write_contact(id);
             }
@@ -182,40 +196,49 @@ impl Messenger {
         }
     }
 
-    /// A message reaches its last state.
+    /// A message is under way no longer; `state` may be its last or, to who sends no receipts, the
+    /// last that is heard of.
     pub(super) fn finish(&mut self, id: &ContactId, seq: u64, state: MessageState) {
+        self.drop_outgoing(id, seq);
+        self.raise(id, seq, state);
+        // Also where the state is no news, what stands of it is.
+        self.write_sent(id, seq);
+        self.forget_old_sent(id);
+    }
+
+    /// Takes a message out of the outbox, with its rows.
+    pub(super) fn drop_outgoing(&mut self, id: &ContactId, seq: u64) {
         let Some(contact) = self.contacts.get_mut(id) else {
             return;
         };
-        if let Some(mut parcel) = contact.outbox.remove(&seq) {
-            self.dispatch.withdraw(&mut parcel);
-        }
-        let Some(sent) = contact.sent.get_mut(&seq) else {
+        let Some(mut message) = contact.outbox.remove(&seq) else {
             return;
         };
-        sent.state = state;
-        let (client_id, row) = (sent.id.clone(), rows::sent(sent));
+        let active = message.active.iter_mut().flat_map(|a| &mut a.cells);
+        active.for_each(|way| self.dispatch.withdraw(way));
+        self.outbox_bytes = self.outbox_bytes.saturating_sub(message.inner.len());
+        for page in 0..rows::pages(&message) {
+            self.erase(Table::Outgoing, rows::page_key(id, seq, page));
+        }
+    }
+
+    /// Of finished messages only the newest are remembered.
+    fn forget_old_sent(&mut self, id: &ContactId) {
+        let Some(contact) = self.contacts.get_mut(id) else {
+            return;
+        };
         let mut forgotten = Vec::new();
         while contact.sent.len() - contact.outbox.len() > SENT_MAX {
             let open = |seq: &u64| contact.outbox.contains_key(seq);
             let Some(oldest) = contact.sent.keys().find(|seq| !open(seq)).copied() else {
                 break;
             };
-            if let Some(old) = contact.sent.remove(&oldest) {
-                contact.by_id.remove(&old.id);
-            }
+            contact.forget_sent(oldest);
             forgotten.push(oldest);
         }
-        self.write(Table::Sent, rows::message_key(id, seq), row);
-        self.erase(Table::Outgoing, rows::message_key(id, seq));
         for seq in forgotten {
             self.erase(Table::Sent, rows::message_key(id, seq));
         }
-        self.events.push_back(Event::MessageState {
-            contact: *id,
-            id: client_id,
-            state,
-        });
     }
 
     /// Attempts without an outcome move on; messages and Hellos that are too old end.
@@ -224,49 +247,82 @@ impl Messenger {
         let Some(contact) = self.contacts.get_mut(id) else {
             return;
         };
-        let late = |parcel: &Parcel| match &parcel.state {
-            ParcelState::UnderWay { address, .. } => {
-                let late = parcel.deadline(timeout).is_some_and(|at| at <= now);
-                late.then_some(address.inbox)
-            }
-            ParcelState::Waiting | ParcelState::Stored => None,
+        let late = |way: &Way| {
+            let under = way.under_way()?;
+            (under.deadline(timeout) <= now).then_some(under.address.inbox)
         };
-        for parcel in contact.outbox.values_mut() {
-            if let Some(inbox) = late(parcel) {
-                self.dispatch.withdraw(parcel);
-                let list = contact.candidates.as_deref().unwrap_or_default();
-                contact.path.refused(&inbox, list, now, waits);
+        let mut silent = Vec::new();
+        for way in contact.ways_mut() {
+            if let Some(inbox) = late(way) {
+                self.dispatch.withdraw(way);
+                silent.push(inbox);
             }
+        }
+        for inbox in silent {
+            contact.path_refused(&inbox, now, waits);
         }
         if let Some(hello) = &mut contact.hello {
             let list = hello_candidates(&hello.invites, self.view.as_ref());
             for parcel in &mut hello.parcels {
-                if let Some(inbox) = late(parcel) {
-                    self.dispatch.withdraw(parcel);
+                if let Some(inbox) = late(&parcel.way) {
+                    self.dispatch.withdraw(&mut parcel.way);
                     hello.path.refused(&inbox, &list, now, waits);
                 }
             }
         }
         self.expire_hello(id, unix);
-        let ttl = self.config.message_ttl;
+        self.expire_messages(id, unix);
+    }
+
+    fn expire_messages(&mut self, id: &ContactId, unix: UnixTime) {
         let Some(contact) = self.contacts.get(id) else {
             return;
         };
-        let too_old = |seq: &u64| {
-            let sent = contact.sent.get(seq);
-            sent.is_some_and(|s| s.composed.saturating_add(ttl) <= unix)
-        };
-        let old: Vec<u64> = contact.outbox.keys().copied().take_while(too_old).collect();
+        let open = contact
+            .sent
+            .iter()
+            .filter(|(seq, s)| contact.is_open(seq, s));
+        let old: Vec<u64> = open
+            .filter(|(_, s)| s.expires <= unix)
+            .map(|(seq, _)| *seq)
+            .collect();
         let lost: Vec<u64> = match contact.lost {
             true => contact.outbox.keys().copied().collect(),
             false => Vec::new(),
         };
-        for seq in old {
-            self.finish(id, seq, MessageState::Expired);
+        let kept = |s: &Sent| match contact.retention {
+            Retention::Forever => true,
+            Retention::For(time) => s.composed.saturating_add(time) > unix,
+        };
+        let over = contact
+            .sent
+            .iter()
+            .filter(|(seq, s)| !contact.is_open(seq, s));
+        let over: Vec<u64> = over
+            .filter(|(_, s)| !kept(s))
+            .map(|(seq, _)| *seq)
+            .collect();
+        let lost_state = MessageState::Failed(FailReason::InviteExpired);
+        let old = old.into_iter().map(|seq| (seq, MessageState::Expired));
+        for (seq, state) in old.chain(lost.into_iter().map(|seq| (seq, lost_state))) {
+            self.end_sending(id, seq, state, Some(CancelReason::Gone));
+            self.finish(id, seq, state);
         }
-        for seq in lost {
-            self.finish(id, seq, MessageState::Failed(FailReason::InviteExpired));
+        self.forget_sent(id, &over);
+    }
+
+    /// Forgets what became of messages.
+    pub(super) fn forget_sent(&mut self, id: &ContactId, seqs: &[u64]) {
+        let Some(contact) = self.contacts.get_mut(id).filter(|_| !seqs.is_empty()) else {
+            return;
+        };
+        for seq in seqs {
+            contact.forget_sent(*seq);
         }
+        for seq in seqs {
+            self.erase(Table::Sent, rows::message_key(id, *seq));
+        }
+        self.write_contact(id);
     }
 
     /// A Hello ends when the winning secret is known to both, or when the card expires.
@@ -281,90 +337,128 @@ impl Messenger {
         }
         if let Some(mut hello) = contact.hello.take() {
             for parcel in &mut hello.parcels {
-                self.dispatch.withdraw(parcel);
+                self.dispatch.withdraw(&mut parcel.way);
             }
         }
         // A stored text means that somebody opened the pair's inbox: the Hello came, only the news
         // of it did not.
-        let mut states = contact.sent.values().map(|s| s.state);
-        contact.lost = !contact.is_confirmed() && !states.any(|s| s == MessageState::Stored);
+        let stored = |s: &Sent| !s.stored.is_empty() || s.state == MessageState::Stored;
+        contact.lost = !contact.is_confirmed() && !contact.sent.values().any(stored);
         self.write_contact(id);
     }
 
     pub(super) fn outgoing_deadlines(&self, next: &mut Earliest) {
-        let sent = |parcel: &Parcel, next: &mut Earliest| {
-            if let Some(at) = parcel.deadline(self.config.attempt_timeout) {
-                next.offer(at, "message attempt");
-            }
-        };
+        let timeout = self.config.attempt_timeout;
+        let now = self.clock.instant;
         for contact in self.contacts.values() {
             if let Some(hello) = &contact.hello {
-                hello.parcels.iter().for_each(|p| sent(p, next));
-                retry(&hello.path, self.clock.instant, next);
+                let under = hello.parcels.iter().filter_map(|p| p.way.under_way());
+                under.for_each(|u| next.offer(u.deadline(timeout), "message attempt"));
+                if hello.path.not_before() > now {
+                    next.offer(hello.path.not_before(), "message retry");
+                }
                 next.offer(self.clock.instant_at(hello.expires), "card expiry");
             }
-            // Only parcels in the window are ever under way; the first is the oldest.
-            let in_window = contact.outbox.values().take(super::path::WINDOW);
-            in_window.for_each(|p| sent(p, next));
-            if let Some((seq, _)) = contact.outbox.first_key_value() {
-                retry(&contact.path, self.clock.instant, next);
-                if let Some(oldest) = contact.sent.get(seq) {
-                    let expires = oldest.composed.saturating_add(self.config.message_ttl);
-                    next.offer(self.clock.instant_at(expires), "message expiry");
-                }
+            let under = contact.under_way();
+            under.for_each(|u| next.offer(u.deadline(timeout), "message attempt"));
+            if contact.wants_path() {
+                let paths = contact.paths.iter().map(|p| p.not_before());
+                let paths = paths.filter(|at| *at > now);
+                paths.for_each(|at| next.offer(at, "message retry"));
             }
+            let open = contact
+                .sent
+                .iter()
+                .filter(|(seq, s)| contact.is_open(seq, s));
+            if let Some(expires) = open.map(|(_, s)| s.expires).min() {
+                next.offer(self.clock.instant_at(expires), "message expiry");
+            }
+            if let Some(due) = contact.notes.due.filter(|_| contact.may_say()) {
+                next.offer(due, "receipt");
+            }
+            contact.question_deadlines(next);
+            contact.retention_deadline(next, &self.clock);
         }
     }
 }
 
-impl Parcel {
+impl Contact {
+    /// Puts what is remembered of a message in its places.
+    pub(super) fn take_sent(&mut self, seq: u64, sent: Sent) {
+        self.by_id.insert(sent.id.clone(), seq);
+        self.by_message.insert(sent.message_id, seq);
+        self.sent.insert(seq, sent);
+    }
+
+    /// Whether a message may still come further by itself.
+    pub(super) fn is_open(&self, seq: &u64, sent: &Sent) -> bool {
+        let file = sent.file && !sent.is_over() && sent.state < MessageState::Delivered;
+        self.outbox.contains_key(seq) || file
+    }
+
+    fn retention_deadline(&self, next: &mut Earliest, clock: &wire::time::WallAnchor) {
+        let Retention::For(time) = self.retention else {
+            return;
+        };
+        let mut over = self.sent.iter().filter(|(seq, s)| !self.is_open(seq, s));
+        if let Some((_, oldest)) = over.next() {
+            next.offer(
+                clock.instant_at(oldest.composed.saturating_add(time)),
+                "retention",
+            );
+        }
+    }
+}
+
+impl UnderWay {
     /// When to give this attempt up: it left and brings nothing, or never had a turn.
-    fn deadline(&self, timeout: Duration) -> Option<Instant> {
-        match self.state {
-            ParcelState::UnderWay { ordered, sent, .. } => {
-                Some(sent.map_or(ordered + timeout * UNANSWERED, |sent| sent + timeout))
-            }
-            ParcelState::Waiting | ParcelState::Stored => None,
-        }
+    fn deadline(&self, timeout: Duration) -> Instant {
+        let never = self.ordered + timeout * UNANSWERED;
+        self.sent.map_or(never, |sent| sent + timeout)
     }
 }
 
-fn retry(path: &Path, now: Instant, next: &mut Earliest) {
-    if path.not_before() > now {
-        next.offer(path.not_before(), "message retry");
-    }
-}
-
-/// What an outcome did to a parcel.
-enum After {
+/// What an outcome did to a cell.
+pub(super) enum After {
     Left,
     Stored(InboxAddress),
     Refused(InboxAddress),
     Nothing,
 }
 
-fn parcel_outcome(parcel: &mut Parcel, outcome: DepositOutcome, now: Instant) -> After {
-    let ParcelState::UnderWay { address, sent, .. } = &mut parcel.state else {
+pub(super) fn way_outcome(way: &mut Way, outcome: DepositOutcome, now: Instant) -> After {
+    let Way::Under(under) = way else {
         return After::Nothing;
     };
+    let address = under.address.clone();
     match outcome {
         DepositOutcome::Mixing => {
-            sent.get_or_insert(now);
+            under.sent.get_or_insert(now);
             After::Left
         }
         DepositOutcome::Stored => {
-            let address = address.clone();
-            parcel.state = ParcelState::Stored;
+            *way = Way::Stored;
             After::Stored(address)
         }
         DepositOutcome::Refused => {
-            let address = address.clone();
-            parcel.state = ParcelState::Waiting;
+            *way = Way::Waiting;
             After::Refused(address)
         }
     }
 }
 
-fn labelled(label: &[u8], text: &str) -> Vec<u8> {
-    [label, b"\0", text.as_bytes()].concat()
+/// Everything by which two messages of one id are told apart.
+fn content(draft: &Draft) -> Vec<u8> {
+    let mut hash = Sha256::new();
+    hash.update(b"mizzle-own-body-v1\0");
+    hash.update((draft.body.len() as u64).to_be_bytes());
+    hash.update(draft.body.as_bytes());
+    if let Some(file) = &draft.file {
+        hash.update(file.hash);
+        hash.update(file.size.to_be_bytes());
+        hash.update([file.name.len() as u8]);
+        hash.update(file.name.as_bytes());
+        hash.update(file.media_type.as_bytes());
+    }
+    hash.finalize().to_vec()
 }

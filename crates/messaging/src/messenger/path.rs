@@ -4,11 +4,12 @@
 //! While nothing was stored at the present candidate, one cell at a time asks there.
 
 use std::time::Duration;
-use wire::ids::{InboxAddress, InboxId};
+use wire::ids::{InboxAddress, InboxId, NodeId};
 use wire::time::Instant;
 
-/// Cells under way at once to one contact, once a candidate has stored one.
-pub(super) const WINDOW: usize = 16;
+/// Cells under way at once to one inbox, once it has stored one. More than a round trip's worth at
+/// every rate there is, also while a third of the replies are lost and waited for.
+pub(super) const WINDOW: usize = 32;
 
 #[derive(Default)]
 pub(super) struct Path {
@@ -34,9 +35,22 @@ impl Path {
         Some(chosen)
     }
 
+    /// Starts at the best again where the present target is one of those that `is_bad`.
+    pub(super) fn leave(&mut self, list: &[InboxAddress], is_bad: impl Fn(&NodeId) -> bool) {
+        let present = list.iter().find(|a| Some(a.inbox) == self.target);
+        if present.is_some_and(|a| is_bad(&a.gateway)) {
+            *self = Self::default();
+        }
+    }
+
     /// Earliest time of the next attempt.
     pub(super) fn not_before(&self) -> Instant {
         self.not_before
+    }
+
+    /// Whether the present candidate has stored something.
+    pub(super) fn is_proven(&self) -> bool {
+        self.proven
     }
 
     /// How many cells may be under way.
@@ -86,7 +100,7 @@ impl Path {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use wire::ids::{NodeId, WriteToken};
+    use wire::ids::WriteToken;
 
     #[test]
     fn refusals_walk_the_list_and_slow_down_with_each_lap() {

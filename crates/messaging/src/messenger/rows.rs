@@ -1,25 +1,34 @@
 //! What rows hold: encoders beside their decoders. Internal to one store, versioned by the first
 //! byte of the own row; not part of any protocol.
 
-use super::contacts::{Contact, Hello, Pair, Parcel, ParcelState, Sent};
+use super::contacts::{Contact, Hello, Marks, Message, Pair, Parcel, Sent, Way};
 use super::inboxes::{Inbox, Purpose};
 use super::incoming::WaitingCell;
 use super::invites::Invite;
 use super::path::Path;
+use super::receiving::{Receiving, Stage};
+use super::sending::Sending;
 use crate::card::{decode_name, encode_name};
+use crate::draft::{AppId, BlobRef, FileView, Retention};
 use crate::event::{ClientMessageId, FailReason, MessageId, MessageState};
+use crate::fragment::{Cut, Fragment, PAYLOAD_LEN};
 use crate::identity::{ContactId, Identity, KemPublic};
+use crate::inner::Inner;
 use crate::pair::PairSecret;
-use crate::suite1::CELLS_MAX;
+use crate::suite1::{CELLS_MAX, INNER_LONG_MAX, SEALED_LONG_MAX};
+use crate::transfer::{CancelReason, FileKey, Pace, ReceiveTransfer, SendTransfer};
+use std::time::Duration;
 use wire::codec::{DecodeError, Reader, Writer};
 use wire::geometry::CELL_LEN;
 use wire::ids::{CellId, InboxAddress, InboxId, NodeId, WriteTokenHash};
 use wire::keys::IdentityPublic;
-use wire::time::UnixTime;
+use wire::time::{Instant, UnixTime};
 use zeroize::Zeroizing;
 
-/// The only version of rows there is.
-pub(super) const VERSION: u8 = 1;
+/// The version of rows that this program reads and writes; another is refused.
+pub(super) const VERSION: u8 = 2;
+/// Bytes of a message in one row: the store takes no much longer ones.
+const PAGE_LEN: usize = 60_000;
 
 type Row = Zeroizing<Vec<u8>>;
 
@@ -30,10 +39,6 @@ fn writer() -> Writer {
 
 fn row(w: Writer) -> Row {
     Zeroizing::new(w.into_vec())
-}
-
-pub(super) fn nothing() -> Row {
-    Zeroizing::new(Vec::new())
 }
 
 pub(super) fn own(identity: &Identity, secret: &[u8; 32]) -> Row {
@@ -54,13 +59,28 @@ pub(super) fn decode_own(
 
 pub(super) fn contact(c: &Contact) -> Row {
     let mut w = writer();
-    let flags = [c.verified, c.by_invite, c.lost, c.hello.is_some()];
+    let flags = [
+        c.verified,
+        c.by_invite,
+        c.lost,
+        c.hello.is_some(),
+        c.favourite,
+        c.receipts,
+        c.notes.told_off,
+        c.their_receipts.0,
+    ];
     let bits = flags.iter().rev().fold(0, |b, f| b << 1 | u8::from(*f));
     w.u8(bits)
         .put(&c.identity.to_bytes())
         .put(c.kem.as_bytes())
         .put(&c.card);
     encode_name(&mut w, &c.name);
+    let retention = match c.retention {
+        Retention::Forever => u64::MAX,
+        Retention::For(time) => u64::try_from(time.as_millis()).unwrap_or(u64::MAX),
+    };
+    w.u64(retention).u64(c.next.0).u64(c.next.1.0);
+    w.u64(c.their_receipts.1);
     w.u8(c.pairs.len() as u8);
     for pair in &c.pairs {
         w.u8(u8::from(pair.confirmed)).put(pair.secret.expose());
@@ -69,8 +89,8 @@ pub(super) fn contact(c: &Contact) -> Row {
         encode_invites(&mut w, &hello.invites, hello.expires);
         w.u8(hello.parcels.len() as u8);
         for parcel in &hello.parcels {
-            w.u8(u8::from(parcel.is_stored()));
-            encode_parcel(&mut w, parcel);
+            w.u8(u8::from(parcel.way.is_stored()));
+            w.put(&parcel.cell_id.0).put(&parcel.cell[..]);
         }
     }
     row(w)
@@ -88,6 +108,15 @@ pub(super) fn decode_contact(bytes: &[u8]) -> Result<Contact, DecodeError> {
     contact.verified = bits & 1 != 0;
     contact.by_invite = bits & 2 != 0;
     contact.lost = bits & 4 != 0;
+    contact.favourite = bits & 16 != 0;
+    contact.receipts = bits & 32 != 0;
+    contact.notes.told_off = bits & 64 != 0;
+    contact.retention = match r.u64()? {
+        u64::MAX => Retention::Forever,
+        millis => Retention::For(Duration::from_millis(millis)),
+    };
+    contact.next = (r.u64()?, UnixTime(r.u64()?));
+    contact.their_receipts = (bits & 128 != 0, r.u64()?);
     for _ in 0..r.u8()? {
         let confirmed = r.u8()? != 0;
         let secret = PairSecret::from_bytes(r.array()?);
@@ -108,9 +137,10 @@ fn decode_hello(r: &mut Reader<'_>) -> Result<Hello, DecodeError> {
     }
     let parcel = |r: &mut Reader<'_>| {
         let stored = r.u8()? != 0;
-        let mut parcel = decode_parcel(r)?;
+        let cell_id = CellId::decode(r)?;
+        let mut parcel = Parcel::new(cell_id, Box::new(r.array::<CELL_LEN>()?));
         if stored {
-            parcel.state = ParcelState::Stored;
+            parcel.way = Way::Stored;
         }
         Ok(parcel)
     };
@@ -160,6 +190,7 @@ pub(super) fn inbox(inbox: &Inbox) -> Row {
             rank,
             period,
         } => w.u8(1).put(&contact.0).put(rank).u64(*period),
+        Purpose::Bulk { contact, transfer } => w.u8(2).put(&contact.0).put(&transfer.0),
     };
     row(w)
 }
@@ -176,38 +207,62 @@ pub(super) fn decode_inbox(bytes: &[u8]) -> Result<Inbox, DecodeError> {
             rank: r.array()?,
             period: r.u64()?,
         },
+        2 => Purpose::Bulk {
+            contact: ContactId(r.array()?),
+            transfer: MessageId(r.array()?),
+        },
         _ => return Err(DecodeError::Invalid("purpose")),
     };
     r.finish()?;
     Ok(Inbox::stored(gateway, token_hash, purpose, until))
 }
 
-pub(super) fn outgoing(parcel: &Parcel) -> Row {
-    let mut w = writer();
-    encode_parcel(&mut w, parcel);
-    row(w)
+/// An unfinished message, in as many rows as it takes. The first says how long it is.
+pub(super) fn outgoing(message: &Message) -> Vec<Row> {
+    let page = |(index, part): (usize, &[u8])| {
+        let mut w = Writer::with_capacity(64 + part.len());
+        if index == 0 {
+            w.put(&message.seed[..]).u32(message.inner.len() as u32);
+        }
+        w.put(part);
+        row(w)
+    };
+    message
+        .inner
+        .chunks(PAGE_LEN)
+        .enumerate()
+        .map(page)
+        .collect()
 }
 
-pub(super) fn decode_outgoing(bytes: &[u8]) -> Result<Parcel, DecodeError> {
+/// In how many rows a message is.
+pub(super) fn pages(message: &Message) -> usize {
+    message.inner.len().div_ceil(PAGE_LEN)
+}
+
+/// The first page: seed, length of the whole, and the first part.
+pub(super) fn decode_outgoing(bytes: &[u8]) -> Result<(Message, usize), DecodeError> {
     let mut r = Reader::new(bytes);
-    let parcel = decode_parcel(&mut r)?;
-    r.finish()?;
-    Ok(parcel)
-}
-
-fn encode_parcel(w: &mut Writer, parcel: &Parcel) {
-    w.put(&parcel.cell_id.0).put(&parcel.cell[..]);
-}
-
-fn decode_parcel(r: &mut Reader<'_>) -> Result<Parcel, DecodeError> {
-    let cell_id = CellId::decode(r)?;
-    Ok(Parcel::new(cell_id, Box::new(r.array::<CELL_LEN>()?)))
+    let seed = Zeroizing::new(r.array()?);
+    let length = r.u32()? as usize;
+    if !(1..=INNER_LONG_MAX).contains(&length) {
+        return Err(DecodeError::TooLong("message"));
+    }
+    let mut inner = Zeroizing::new(Vec::with_capacity(length));
+    inner.extend_from_slice(r.rest());
+    let message = Message {
+        inner,
+        seed,
+        begun: false,
+        active: None,
+    };
+    Ok((message, length))
 }
 
 pub(super) fn sent(sent: &Sent) -> Row {
     let mut w = writer();
     let state = match sent.state {
-        MessageState::Queued | MessageState::Mixing => 0,
+        MessageState::Queued => 0,
         MessageState::Stored => 1,
         MessageState::Expired => 2,
         MessageState::Failed(FailReason::InviteExpired) => 3,
@@ -216,10 +271,19 @@ pub(super) fn sent(sent: &Sent) -> Row {
         MessageState::Failed(FailReason::Wiped) => 6,
         MessageState::Failed(FailReason::FileGone) => 7,
         MessageState::Failed(FailReason::Cancelled) => 8,
+        MessageState::Mixing => 9,
+        MessageState::Failed(FailReason::Damaged) => 10,
     };
     w.u8(state)
+        .u8(u8::from(sent.file))
+        .put(&sent.message_id.0)
         .put(&sent.body)
         .u64(sent.composed.0)
+        .u64(sent.expires.0)
+        .u32(sent.app.0)
+        .u16(sent.attempt)
+        .u8(sent.stored.len() as u8)
+        .put(&sent.stored)
         .put(sent.id.as_str().as_bytes());
     row(w)
 }
@@ -236,18 +300,177 @@ pub(super) fn decode_sent(bytes: &[u8]) -> Result<Sent, DecodeError> {
         6 => MessageState::Failed(FailReason::Wiped),
         7 => MessageState::Failed(FailReason::FileGone),
         8 => MessageState::Failed(FailReason::Cancelled),
+        9 => MessageState::Mixing,
+        10 => MessageState::Failed(FailReason::Damaged),
         _ => return Err(DecodeError::Invalid("state")),
     };
+    let file = r.u8()? != 0;
+    let message_id = MessageId(r.array()?);
     let body = r.array()?;
-    let composed = UnixTime(r.u64()?);
+    let (composed, expires) = (UnixTime(r.u64()?), UnixTime(r.u64()?));
+    let (app, attempt) = (AppId(r.u32()?), r.u16()?);
+    let len = usize::from(r.u8()?);
+    let stored = r.slice(len)?.to_vec();
     let id = std::str::from_utf8(r.rest()).ok();
     let id = id.and_then(ClientMessageId::new);
     Ok(Sent {
         id: id.ok_or(DecodeError::Invalid("message id"))?,
+        message_id,
         body,
         composed,
+        expires,
+        app,
         state,
+        attempt,
+        stored,
+        file,
     })
+}
+
+/// A piece that came, as its cell said.
+pub(super) fn piece(piece: &Fragment) -> Row {
+    let mut w = Writer::with_capacity(16 + piece.payload.len());
+    w.u16(piece.attempt)
+        .u32(piece.cut.length() as u32)
+        .put(&piece.payload);
+    row(w)
+}
+
+pub(super) fn decode_piece(
+    id: MessageId,
+    index: u16,
+    bytes: &[u8],
+) -> Result<Fragment, DecodeError> {
+    let mut r = Reader::new(bytes);
+    let (attempt, length) = (r.u16()?, r.u32()?);
+    let payload = r.rest().to_vec();
+    let cut = Cut::new(length);
+    let fits = (1..=SEALED_LONG_MAX).contains(&cut.length())
+        && usize::from(index) < cut.total()
+        && payload.len() == PAYLOAD_LEN;
+    fits.then_some(Fragment {
+        id,
+        attempt,
+        cut,
+        index,
+        payload,
+    })
+    .ok_or(DecodeError::Invalid("piece"))
+}
+
+/// A file that goes out.
+pub(super) fn sending(sending: &Sending) -> Row {
+    let mut w = writer();
+    let offer = Inner::FileOffer(sending.offer.clone()).encode();
+    w.put(&sending.blob.0).u16(offer.len() as u16).put(&offer);
+    sending.transfer.encode(&mut w);
+    row(w)
+}
+
+pub(super) fn decode_sending(bytes: &[u8], pace: Pace) -> Result<Sending, DecodeError> {
+    let mut r = Reader::new(bytes);
+    let blob = BlobRef(r.array()?);
+    let len = usize::from(r.u16()?);
+    let Inner::FileOffer(offer) = Inner::decode(r.slice(len)?)? else {
+        return Err(DecodeError::Invalid("offer"));
+    };
+    let transfer = SendTransfer::decode(&mut r, pace, Instant::ZERO)?;
+    r.finish()?;
+    Ok(Sending::new(transfer, blob, offer))
+}
+
+/// A file that comes, or came.
+pub(super) fn receiving(receiving: &Receiving) -> Row {
+    let mut w = writer();
+    let (stage, reason) = match &receiving.stage {
+        Stage::Offered => (0, 0),
+        Stage::Wanted => (1, 0),
+        Stage::Coming(_) => (2, 0),
+        Stage::Over(reason) => (3, reason.map_or(0, |r| r as u8)),
+    };
+    let file = &receiving.file;
+    w.u8(stage).u8(reason).u64(receiving.until.0);
+    w.put(&receiving.key.0[..]).u64(file.size).put(&file.hash);
+    for text in [&file.name, &file.media_type] {
+        w.u8(text.len() as u8).put(text.as_bytes());
+    }
+    if let Stage::Coming(transfer) = &receiving.stage {
+        transfer.encode(&mut w);
+    }
+    row(w)
+}
+
+pub(super) fn decode_receiving(
+    id: MessageId,
+    bytes: &[u8],
+    pace: Pace,
+) -> Result<Receiving, DecodeError> {
+    let mut r = Reader::new(bytes);
+    let (stage, reason, until) = (r.u8()?, r.u8()?, UnixTime(r.u64()?));
+    let key = FileKey::from_bytes(r.array()?);
+    let (size, hash) = (r.u64()?, r.array()?);
+    let mut text = || {
+        let len = usize::from(r.u8()?);
+        let text = std::str::from_utf8(r.slice(len)?);
+        text.map(str::to_owned)
+            .map_err(|_| DecodeError::Invalid("file"))
+    };
+    let file = FileView {
+        name: text()?,
+        media_type: text()?,
+        size,
+        hash,
+    };
+    let stage = match (stage, reason) {
+        (0, 0) => Stage::Offered,
+        (1, 0) => Stage::Wanted,
+        (2, 0) => {
+            let transfer = ReceiveTransfer::decode(&mut r, id, pace, Instant::ZERO)?;
+            Stage::Coming(Box::new(transfer))
+        }
+        (3, 0) => Stage::Over(None),
+        (3, reason) => Stage::Over(Some(CancelReason::from_u8(reason)?)),
+        _ => return Err(DecodeError::Invalid("stage")),
+    };
+    r.finish()?;
+    Ok(Receiving::new(file, key, until, stage))
+}
+
+/// Key of a file that comes: contact and message.
+pub(super) fn receiving_key(contact: &ContactId, message: &MessageId) -> Vec<u8> {
+    [&contact.0[..], &message.0].concat()
+}
+
+pub(super) fn decode_receiving_key(key: &[u8]) -> Result<(ContactId, MessageId), DecodeError> {
+    let mut r = Reader::new(key);
+    let key = (ContactId(r.array()?), MessageId(r.array()?));
+    r.finish()?;
+    Ok(key)
+}
+
+/// Key of a page of what is there of a file: contact, message, page.
+pub(super) fn record_page_key(contact: &ContactId, message: &MessageId, page: u32) -> Vec<u8> {
+    [&contact.0[..], &message.0, &page.to_be_bytes()].concat()
+}
+
+pub(super) fn decode_record_page_key(
+    key: &[u8],
+) -> Result<(ContactId, MessageId, u32), DecodeError> {
+    let mut r = Reader::new(key);
+    let key = (ContactId(r.array()?), MessageId(r.array()?), r.u32()?);
+    r.finish()?;
+    Ok(key)
+}
+
+pub(super) fn received(marks: Marks) -> Row {
+    Zeroizing::new(vec![marks])
+}
+
+pub(super) fn decode_received(bytes: &[u8]) -> Result<Marks, DecodeError> {
+    let mut r = Reader::new(bytes);
+    let marks = r.u8()?;
+    r.finish()?;
+    Ok(marks)
 }
 
 pub(super) fn waiting(waiting: &WaitingCell) -> Row {
@@ -279,6 +502,31 @@ pub(super) fn message_key(contact: &ContactId, seq: u64) -> Vec<u8> {
 pub(super) fn decode_message_key(key: &[u8]) -> Result<(ContactId, u64), DecodeError> {
     let mut r = Reader::new(key);
     let key = (ContactId(r.array()?), r.u64()?);
+    r.finish()?;
+    Ok(key)
+}
+
+/// Key of a page of an outgoing message: contact, number, page.
+pub(super) fn page_key(contact: &ContactId, seq: u64, page: usize) -> Vec<u8> {
+    let page = page as u16;
+    [&contact.0[..], &seq.to_be_bytes(), &page.to_be_bytes()].concat()
+}
+
+pub(super) fn decode_page_key(key: &[u8]) -> Result<(ContactId, u64, u16), DecodeError> {
+    let mut r = Reader::new(key);
+    let key = (ContactId(r.array()?), r.u64()?, r.u16()?);
+    r.finish()?;
+    Ok(key)
+}
+
+/// Key of a piece: contact, message, index.
+pub(super) fn piece_key(contact: &ContactId, message: &MessageId, index: u16) -> Vec<u8> {
+    [&contact.0[..], &message.0, &index.to_be_bytes()].concat()
+}
+
+pub(super) fn decode_piece_key(key: &[u8]) -> Result<(ContactId, MessageId, u16), DecodeError> {
+    let mut r = Reader::new(key);
+    let key = (ContactId(r.array()?), MessageId(r.array()?), r.u16()?);
     r.finish()?;
     Ok(key)
 }

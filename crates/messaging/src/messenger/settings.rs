@@ -3,9 +3,9 @@
 
 use super::{Messenger, rows};
 use crate::card::valid_name;
-use crate::draft::{BlobWant, ContactSettings};
-use crate::error::{FileError, UnknownContact};
-use crate::event::{FailReason, MessageId, MessageState};
+use crate::draft::ContactSettings;
+use crate::error::UnknownContact;
+use crate::event::{FailReason, MessageState};
 use crate::identity::ContactId;
 use crate::records::Table;
 use wire::ids::NodeId;
@@ -27,8 +27,14 @@ impl Messenger {
         known.verified = settings.verified.unwrap_or(known.verified);
         known.favourite = settings.favourite.unwrap_or(known.favourite);
         known.receipts = settings.receipts.unwrap_or(known.receipts);
+        if !known.receipts {
+            known.notes.owed.clear();
+            known.notes.asked.clear();
+        }
         known.retention = settings.retention.unwrap_or(known.retention);
         self.write_contact(contact);
+        // A favourite's inboxes are read as such.
+        self.stale = true;
         self.advance(now, unix);
         Ok(())
     }
@@ -45,9 +51,12 @@ impl Messenger {
         }
         if let Some(mut removed) = self.contacts.remove(contact) {
             for parcel in removed.hello.iter_mut().flat_map(|h| &mut h.parcels) {
-                self.dispatch.withdraw(parcel);
+                self.dispatch.withdraw(&mut parcel.way);
             }
-            for (composed, id) in removed.received.iter() {
+            for way in removed.ways_mut() {
+                self.dispatch.withdraw(way);
+            }
+            for (id, composed, _) in removed.received.iter() {
                 self.erase(Table::Received, rows::received_key(contact, composed, &id));
             }
         }
@@ -65,90 +74,31 @@ impl Messenger {
         let Some(known) = self.contacts.get(contact) else {
             return false;
         };
-        let open: Vec<u64> = known.outbox.keys().copied().collect();
+        let open = known.sent.iter().filter(|(seq, s)| known.is_open(seq, s));
+        let open: Vec<u64> = open.map(|(seq, _)| *seq).collect();
+        self.end_files(contact);
         for seq in open {
             self.finish(contact, seq, MessageState::Failed(FailReason::Wiped));
         }
-        if let Some(known) = self.contacts.get_mut(contact) {
-            known.by_id.clear();
-            for (seq, _) in std::mem::take(&mut known.sent) {
-                self.erase(Table::Sent, rows::message_key(contact, seq));
-            }
-        }
+        self.drop_partials(contact);
+        let known = self.contacts.get(contact);
+        let all = known.map(|c| c.sent.keys().copied().collect::<Vec<_>>());
+        self.forget_sent(contact, &all.unwrap_or_default());
         self.advance(now, unix);
         true
     }
 
-    /// The application's person read a message; told to the contact unless receipts are off for
-    /// them. Returns whether that is news.
-    pub fn handle_read(
-        &mut self,
-        _contact: &ContactId,
-        _message: &MessageId,
-        now: Instant,
-        unix: UnixTime,
-    ) -> bool {
-        self.advance(now, unix);
-        false
-    }
-
-    /// A gateway fails, or is back.
-    pub fn handle_gateway(
-        &mut self,
-        _gateway: NodeId,
-        _failing: bool,
-        now: Instant,
-        unix: UnixTime,
-    ) {
-        self.advance(now, unix);
-    }
-
-    /// A person wants the file that a message offers.
-    pub fn handle_accept_file(
-        &mut self,
-        contact: &ContactId,
-        _message: &MessageId,
-        now: Instant,
-        unix: UnixTime,
-    ) -> Result<(), FileError> {
-        self.advance(now, unix);
-        match self.contacts.contains_key(contact) {
-            true => Err(FileError::UnknownFile),
-            false => Err(FileError::UnknownContact),
+    /// A gateway fails, or is back. What is under way to one that fails goes elsewhere, and inboxes
+    /// there get others beside them for as long.
+    pub fn handle_gateway(&mut self, gateway: NodeId, failing: bool, now: Instant, unix: UnixTime) {
+        let news = match failing {
+            true => self.failing.insert(gateway),
+            false => self.failing.remove(&gateway),
+        };
+        if let Some(view) = self.view.as_mut().filter(|_| news) {
+            view.failing.clone_from(&self.failing);
+            self.view_changed();
         }
-    }
-
-    /// Ends a file of either direction; the other end is told.
-    pub fn handle_cancel_file(
-        &mut self,
-        contact: &ContactId,
-        message: &MessageId,
-        now: Instant,
-        unix: UnixTime,
-    ) -> Result<(), FileError> {
-        self.handle_accept_file(contact, message, now, unix)
-    }
-
-    /// The answer to [`Event::BlobWanted`](crate::Event::BlobWanted); `None` when the bytes are gone.
-    pub fn handle_blob(
-        &mut self,
-        _want: &BlobWant,
-        _bytes: Option<&[u8]>,
-        now: Instant,
-        unix: UnixTime,
-    ) {
-        self.advance(now, unix);
-    }
-
-    /// The answer to [`Event::FileDone`](crate::Event::FileDone): whether the hash is right.
-    pub fn handle_file_checked(
-        &mut self,
-        _contact: &ContactId,
-        _transfer: &MessageId,
-        _right: bool,
-        now: Instant,
-        unix: UnixTime,
-    ) {
         self.advance(now, unix);
     }
 }

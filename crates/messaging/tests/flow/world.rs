@@ -3,10 +3,12 @@
 
 use directory::{Directory, EpochSchedule, Family, NodeDescriptor, Parameters, Preamble, Role};
 use messaging::{
-    Card, ClientMessageId, ContactId, DepositOutcome, Draft, Event, IgnoreReason, InboxOutcome,
+    BlobRef, BlobWant, Card, ClientMessageId, ContactId, DepositOutcome, Draft, Event,
+    FILE_RECORD_LEN, FailReason, FileRef, FileView, IgnoreReason, InboxOutcome, MessageId,
     MessageState, Messenger, MessengerConfig, Order, OwnInbox, Record, SendError, SendOutcome,
     Table,
 };
+use sha2::{Digest, Sha256};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
@@ -23,6 +25,8 @@ pub(crate) const BASE: u64 = 1_000_000_000;
 pub(crate) const EPOCH: Duration = Duration::from_secs(10);
 /// Epochs in a period.
 pub(crate) const PERIOD: u32 = 60;
+/// Cells in an inbox.
+const QUOTA: usize = 256;
 
 struct StoredInbox {
     reader: Zeroizing<[u8; 32]>,
@@ -35,6 +39,7 @@ pub(crate) struct Client {
     pub(crate) messenger: Option<Messenger>,
     pub(crate) store: BTreeMap<(Table, Vec<u8>), Zeroizing<Vec<u8>>>,
     pub(crate) received: Vec<(ContactId, String)>,
+    pub(crate) received_ids: Vec<MessageId>,
     pub(crate) states: BTreeMap<String, MessageState>,
     pub(crate) added: Vec<(ContactId, String, bool)>,
     pub(crate) invites_used: usize,
@@ -45,6 +50,16 @@ pub(crate) struct Client {
     pub(crate) deposits: usize,
     pub(crate) opens: BTreeMap<(NodeId, InboxId), usize>,
     pub(crate) online: bool,
+    /// What an application may send.
+    pub(crate) blobs: BTreeMap<BlobRef, Vec<u8>>,
+    /// Records of files that came, durable.
+    pub(crate) files: BTreeMap<MessageId, BTreeMap<u32, Vec<u8>>>,
+    pub(crate) offers: BTreeMap<MessageId, FileView>,
+    pub(crate) complete: BTreeSet<MessageId>,
+    pub(crate) failed: Vec<(FileRef, FailReason)>,
+    pub(crate) progress: Vec<(FileRef, u64)>,
+    wants: VecDeque<BlobWant>,
+    checks: VecDeque<(ContactId, MessageId, [u8; 32])>,
 }
 
 #[derive(Clone, Copy, Default)]
@@ -72,6 +87,9 @@ pub(crate) struct World {
     pub(crate) settles: usize,
     pub(crate) crash_at: Option<(usize, bool)>,
     pub(crate) config: MessengerConfig,
+    pub(crate) refused_full: usize,
+    /// Gateways that ever stored something.
+    pub(crate) stored_at: BTreeSet<NodeId>,
 }
 
 fn node(seed: u8, role: Role, family: u8) -> NodeDescriptor {
@@ -140,6 +158,8 @@ impl World {
             settles: 0,
             crash_at: None,
             config,
+            refused_full: 0,
+            stored_at: BTreeSet::new(),
         };
         for entry in entries {
             let keys = KeyRng::from_seed(world.rng.bytes());
@@ -148,6 +168,7 @@ impl World {
                 messenger: Some(messenger),
                 store: BTreeMap::new(),
                 received: Vec::new(),
+                received_ids: Vec::new(),
                 states: BTreeMap::new(),
                 added: Vec::new(),
                 invites_used: 0,
@@ -158,6 +179,14 @@ impl World {
                 deposits: 0,
                 opens: BTreeMap::new(),
                 online: true,
+                blobs: BTreeMap::new(),
+                files: BTreeMap::new(),
+                offers: BTreeMap::new(),
+                complete: BTreeSet::new(),
+                failed: Vec::new(),
+                progress: Vec::new(),
+                wants: VecDeque::new(),
+                checks: VecDeque::new(),
             });
         }
         for who in 0..entries.len() {
@@ -220,11 +249,37 @@ impl World {
         id: &str,
         body: &str,
     ) -> Result<SendOutcome, SendError> {
+        self.send_draft(who, to, id, Draft::text(body))
+    }
+
+    pub(crate) fn send_draft(
+        &mut self,
+        who: usize,
+        to: &ContactId,
+        id: &str,
+        draft: Draft,
+    ) -> Result<SendOutcome, SendError> {
         let (now, unix) = (self.instant(), self.unix());
         let machine = self.machine(who);
-        let outcome = machine.handle_send(to, message(id), Draft::text(body), now, unix);
+        let outcome = machine.handle_send(to, message(id), draft, now, unix);
         self.settle(who);
         outcome
+    }
+
+    /// The application says it until it is durable.
+    pub(crate) fn insist(&mut self, who: usize, to: &ContactId, id: &str, body: &str) {
+        while self.send(who, to, id, body) != Ok(SendOutcome::Duplicate) {}
+    }
+
+    /// Gateways lose a share of the cells in a client's inboxes, in per cent.
+    pub(crate) fn forget(&mut self, who: usize, percent: u8) {
+        let reading = self.clients[who].reading.clone();
+        for (inbox, gateway) in reading {
+            if let Some(mut stored) = self.gateways.remove(&(gateway, inbox)) {
+                stored.cells.retain(|_| !self.chance(percent));
+                self.gateways.insert((gateway, inbox), stored);
+            }
+        }
     }
 
     /// Drains events, makes them durable, then drains orders: the contract. Crashes on the way as
@@ -264,15 +319,64 @@ impl World {
                     ..
                 } => client.added.push((contact, name, by_invite)),
                 Event::InviteUsed { .. } => client.invites_used += 1,
-                Event::MessageReceived { contact, body, .. } => {
+                Event::MessageReceived {
+                    contact,
+                    body,
+                    message_id,
+                    file,
+                    ..
+                } => {
                     client.received.push((contact, body));
+                    client.received_ids.push(message_id);
+                    client.offers.extend(file.map(|file| (message_id, file)));
                 }
                 Event::MessageState { id, state, .. } => {
-                    client.states.insert(id.as_str().to_owned(), state);
+                    let before = client.states.insert(id.as_str().to_owned(), state);
+                    let back = before.is_some_and(|b| b >= state || is_over(b));
+                    assert!(!back, "{} went from {before:?} to {state:?}", id.as_str());
                 }
                 Event::Ignored { reason } => client.ignored.push(reason),
-                Event::InviteExpired { .. } => {}
-                other => drop(other),
+                Event::BlobWanted(want) => client.wants.push_back(want),
+                Event::BlobBegin { transfer, .. } => {
+                    client.files.entry(transfer).or_default();
+                }
+                Event::BlobWrite {
+                    transfer,
+                    index,
+                    bytes,
+                    ..
+                } => {
+                    let records = client.files.get_mut(&transfer).unwrap();
+                    let before = records.insert(index, bytes.to_vec());
+                    assert!(before.is_none_or(|b| b == bytes[..]));
+                }
+                Event::FileDone {
+                    contact,
+                    transfer,
+                    hash_to_check,
+                } => client.checks.push_back((contact, transfer, hash_to_check)),
+                Event::FileProgress {
+                    message,
+                    done,
+                    size,
+                    ..
+                } => {
+                    if let FileRef::Incoming(id) = message
+                        && done == size
+                    {
+                        client.complete.insert(id);
+                    }
+                    client.progress.push((message, done));
+                }
+                Event::FileFailed {
+                    message, reason, ..
+                } => {
+                    if let FileRef::Incoming(id) = message {
+                        client.files.remove(&id);
+                    }
+                    client.failed.push((message, reason));
+                }
+                Event::InviteExpired { .. } | _ => {}
             }
         }
         if late {
@@ -288,6 +392,8 @@ impl World {
         let client = &mut self.clients[who];
         client.orders.clear();
         client.reading.clear();
+        client.wants.clear();
+        client.checks.clear();
         let records = client.store.iter().map(|((table, key), value)| Record {
             table: *table,
             key: key.clone(),
@@ -317,6 +423,7 @@ impl World {
                 assert!(next.is_none_or(|(at, _)| at > now), "spins: {next:?}");
                 self.settle(who);
             }
+            self.serve_files(who);
             for _ in 0..4 {
                 self.carry_out_one(who);
             }
@@ -405,6 +512,30 @@ impl World {
         }
     }
 
+    /// What the disk's threads do.
+    fn serve_files(&mut self, who: usize) {
+        while let Some(want) = self.clients[who].wants.pop_front() {
+            let (now, unix) = (self.instant(), self.unix());
+            let bytes = self.clients[who].blobs.get(&want.blob);
+            let record = bytes.map(|b| {
+                let start = want.index as usize * FILE_RECORD_LEN;
+                b[start..b.len().min(start + FILE_RECORD_LEN)].to_vec()
+            });
+            let record = record.as_deref();
+            self.machine(who).handle_blob(&want, record, now, unix);
+            self.settle(who);
+        }
+        while let Some((contact, transfer, hash)) = self.clients[who].checks.pop_front() {
+            let (now, unix) = (self.instant(), self.unix());
+            let records = &self.clients[who].files[&transfer];
+            let bytes: Vec<u8> = records.values().flatten().copied().collect();
+            let right = Sha256::digest(&bytes)[..] == hash;
+            let machine = self.machine(who);
+            machine.handle_file_checked(&contact, &transfer, right, now, unix);
+            self.settle(who);
+        }
+    }
+
     fn deposit(
         &mut self,
         address: &wire::ids::InboxAddress,
@@ -421,6 +552,11 @@ impl World {
         };
         assert!(stored.token_hash == address.token.hash().0, "wrong token");
         if !stored.cells.iter().any(|(id, _)| *id == cell_id) {
+            if stored.cells.len() >= QUOTA {
+                self.refused_full += 1;
+                return Some(DepositOutcome::Refused);
+            }
+            self.stored_at.insert(address.gateway);
             stored.cells.push((cell_id, cell.clone()));
         }
         Some(DepositOutcome::Stored)
@@ -517,6 +653,21 @@ impl World {
 
     pub(crate) fn stored(&self, who: usize) -> usize {
         let states = self.clients[who].states.values();
-        states.filter(|s| **s == MessageState::Stored).count()
+        states.filter(|s| ARRIVED.contains(s)).count()
     }
+
+    pub(crate) fn delivered(&self, who: usize) -> usize {
+        let states = self.clients[who].states.values();
+        states.filter(|s| ARRIVED[1..].contains(s)).count()
+    }
+}
+
+const ARRIVED: [MessageState; 3] = [
+    MessageState::Stored,
+    MessageState::Delivered,
+    MessageState::Read,
+];
+
+fn is_over(state: MessageState) -> bool {
+    matches!(state, MessageState::Expired | MessageState::Failed(_))
 }
