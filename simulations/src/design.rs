@@ -8,6 +8,7 @@ mod known;
 mod paths;
 mod placement;
 
+pub(crate) use paths::NO_CARRY;
 pub use paths::{Choice, NODE_LOOP_BIT, Packet, Path, Plan, Stage, Step};
 pub use placement::Placement;
 

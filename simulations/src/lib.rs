@@ -11,7 +11,8 @@
 //!
 //! Beside them, for studies of anonymity that need millions of packets, two engines without cores: [`design`] (a
 //! network as one value) · [`message`] (what goes through it) · [`random`] (numbers by key) · [`outcome`] (what is
-//! measured).
+//! measured) · [`traffic`] (what users send) · [`sweep`] (window by window, sort and merge: the fast one) · [`events`] (event
+//! by event: the one that an adversary can drive).
 //!
 //! What an adversary makes of it: [`attacks`] · [`metrics`] (numbers with what they mean) · [`replay`] (recordings) ·
 //! [`plot`] and [`report`] (figures and pages).
@@ -20,6 +21,7 @@ pub mod attacks;
 pub mod clock;
 pub mod design;
 pub mod engine;
+pub mod events;
 pub mod message;
 pub mod metrics;
 pub mod network;
@@ -32,7 +34,9 @@ pub mod replay;
 pub mod report;
 pub mod scenario;
 pub mod stats;
+pub mod sweep;
 pub mod trace;
+pub mod traffic;
 pub mod transparent;
 pub mod workload;
 

@@ -12,6 +12,7 @@ mod ledger;
 pub use histogram::Histogram;
 pub use ledger::{Ledger, MISSING_MAX};
 
+use crate::design::Packet;
 use crate::message::Class;
 
 /// What is asked of a run.
@@ -71,6 +72,9 @@ impl Users {
 pub struct Tracked {
     /// Its number.
     pub id: u64,
+    /// Messages tracked at the same time have the same group: they meet in the same pools, so it is
+    /// groups that are independent of each other.
+    pub group: u32,
     /// When it was sent.
     pub sent: f64,
     /// Who sent it.
@@ -110,6 +114,17 @@ impl Tracked {
     }
 }
 
+/// Somebody who looks on. Both engines tell it the same, the sweep not in the order of time.
+pub trait Probe<const T: usize> {
+    /// A packet has reached its goal or its end, with the mass of each tracked message.
+    fn delivered(&mut self, _time: f64, _packet: &Packet, _class: Class, _mass: &[f64; T]) {}
+    /// A packet has left a node (by number), in whose pool so many stay.
+    fn departed(&mut self, _time: f64, _node: u32, _packet: &Packet, _stay: u32) {}
+}
+
+/// Nobody.
+impl<const T: usize> Probe<T> for () {}
+
 /// What came of a run.
 #[derive(Clone, Debug, Default)]
 pub struct Outcome {
@@ -133,4 +148,32 @@ pub struct Outcome {
     pub cut_off: u64,
     /// Most packets under way at one time.
     pub most_under_way: u64,
+}
+
+impl Outcome {
+    /// Mean of a measure over all tracked messages, and its standard error, from the means of the groups. The
+    /// error is not a number below two groups.
+    pub fn estimate(&self, of: impl Fn(&Tracked) -> f64) -> (f64, f64) {
+        estimate(&self.tracked, of)
+    }
+}
+
+/// The same of any tracked messages.
+pub fn estimate(tracked: &[Tracked], of: impl Fn(&Tracked) -> f64) -> (f64, f64) {
+    let n = tracked.len() as f64;
+    let mean = tracked.iter().map(&of).sum::<f64>() / n;
+    // A ratio of sums over groups: what a group adds to the numerator beyond its share.
+    let (mut groups, mut squares, mut sum) = (0.0, 0.0, 0.0);
+    for (i, t) in tracked.iter().enumerate() {
+        sum += of(t) - mean;
+        if tracked.get(i + 1).is_none_or(|next| next.group != t.group) {
+            groups += 1.0;
+            squares += sum * sum;
+            sum = 0.0;
+        }
+    }
+    if groups < 2.0 {
+        return (mean, f64::NAN);
+    }
+    (mean, (squares * groups / (groups - 1.0)).sqrt() / n)
 }

@@ -77,7 +77,12 @@ pub struct Packet {
     pub hop: u8,
     /// The node it is at, by index in the stage.
     pub node: u16,
+    /// Where an engine keeps its mass while it is held by a node that shows it.
+    pub(crate) carry: u32,
 }
+
+/// No mass is kept.
+pub(crate) const NO_CARRY: u32 = u32::MAX;
 
 /// A design, compiled, with its corrupt nodes placed.
 #[derive(Clone, Debug)]
@@ -268,6 +273,7 @@ impl Plan {
             path: message.class as u8,
             hop: 0,
             node: 0,
+            carry: NO_CARRY,
         }
     }
 
@@ -291,6 +297,20 @@ impl Plan {
             exponential(delay, self.mean)
         } else {
             0.0
+        }
+    }
+
+    /// The packet of the `count`th loop of the nodes of a source, by index in `loops`.
+    pub fn loop_packet(&self, source: usize, count: u64, node: u32, time: f64) -> Packet {
+        Packet {
+            id: NODE_LOOP_BIT | (source as u64) << 48 | count,
+            sent: time,
+            sender: node,
+            receiver: node,
+            path: self.loops[source].0,
+            hop: 0,
+            node: 0,
+            carry: NO_CARRY,
         }
     }
 
@@ -344,6 +364,21 @@ impl Plan {
             }
         }
         least
+    }
+
+    /// Counts a message that is at a goal or at its end, the first time.
+    pub(crate) fn record(&self, outcome: &mut crate::outcome::Outcome, time: f64, packet: &Packet) {
+        let path = self.path_of(packet);
+        let hop = usize::from(packet.hop);
+        let answered = path.steps[..hop].iter().any(|s| s.goal);
+        if answered {
+            return;
+        }
+        let latency = time - packet.sent;
+        outcome.latency.record(latency);
+        outcome
+            .to_reader
+            .record(latency + self.last_mile(packet.id));
     }
 
     /// What a message still needs when it has reached its goal, until its reader has it.

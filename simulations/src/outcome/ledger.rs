@@ -18,6 +18,12 @@ pub struct Ledger<const T: usize> {
     picks: Keyed,
     /// Each message is taken with this probability.
     chance: f64,
+    /// After closing, so many to twice as many messages pass before one is taken again: posteriors are closed when pools
+    /// are low, and a message should see a mix as any message does. Counted in messages, not time: the first
+    /// message after a given time has a longer gap before it than others.
+    rest: f64,
+    passing: u64,
+    closed: u64,
     wanted: usize,
     started: usize,
     mass: [f64; T],
@@ -40,6 +46,9 @@ impl<const T: usize> Ledger<T> {
             users: options.users,
             picks: Keyed::new(options.seed, Purpose::TARGET),
             chance: 0.0,
+            rest: 0.0,
+            passing: 0,
+            closed: 0,
             wanted: options.targets,
             started: 0,
             mass: [0.0; T],
@@ -55,9 +64,18 @@ impl<const T: usize> Ledger<T> {
         }
     }
 
-    /// From now on messages may be taken, each with this probability.
-    pub fn open(&mut self, chance: f64) {
-        self.chance = chance;
+    /// From now on messages may be taken, each with this probability; `rest` is how many must pass in between.
+    pub fn open(&mut self, chance: f64, rest: f64) {
+        if self.chance == 0.0 {
+            (self.chance, self.rest) = (chance, rest);
+            self.rest();
+        }
+    }
+
+    fn rest(&mut self) {
+        let longer = 1.0 + uniform(self.picks.block(self.closed, 1)[0]);
+        self.passing = (self.rest * longer) as u64 + 8;
+        self.closed += 1;
     }
 
     /// Whether any message is tracked at the moment.
@@ -79,6 +97,10 @@ impl<const T: usize> Ledger<T> {
     #[inline]
     pub fn take(&mut self, packet: &Packet, class: Class) -> Option<usize> {
         if self.chance == 0.0 || self.started == T || !self.tracks(class) {
+            return None;
+        }
+        if self.passing > 0 {
+            self.passing -= 1;
             return None;
         }
         if uniform(self.picks.block(packet.id, 0)[0]) >= self.chance {
@@ -112,8 +134,10 @@ impl<const T: usize> Ledger<T> {
                     self.best_id[lane] = packet.id;
                 }
             }
+            // The first time is its goal; a later one would be the answer's.
             if let Some(target) = &self.packets[lane]
                 && target.id == packet.id
+                && self.latency[lane].is_nan()
             {
                 self.truth[lane] = w;
                 self.latency[lane] = time - target.sent;
@@ -167,6 +191,7 @@ impl<const T: usize> Ledger<T> {
             let only = |x: f64| if over_users { x } else { f64::NAN };
             self.done.push(Tracked {
                 id: packet.id,
+                group: self.closed as u32,
                 sent: packet.sent,
                 sender: packet.sender,
                 receiver: packet.receiver,
@@ -184,6 +209,7 @@ impl<const T: usize> Ledger<T> {
                 missing: missing.max(0.0),
             });
         }
+        self.rest();
         self.started = 0;
         self.mass = [0.0; T];
         self.information = [0.0; T];

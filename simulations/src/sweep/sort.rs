@@ -1,0 +1,105 @@
+//! Sorts the moments of a window: a bin for each, as if they were uniform, then a pass that mends the order.
+
+/// A moment, and whose it is.
+#[derive(Clone, Copy)]
+pub(super) struct Key {
+    pub(super) time: f64,
+    pub(super) index: u32,
+}
+
+/// With more in one bin the moments are not uniform at all, and an ordinary sort is used.
+const BIN_MAX: u32 = 48;
+
+/// Keeps its memory.
+#[derive(Default)]
+pub(super) struct Sorter {
+    bins: Vec<u32>,
+    unsorted: Vec<Key>,
+    sorted: Vec<Key>,
+}
+
+impl Sorter {
+    /// Sorts moments of the window that begins at `begin`; equal ones keep their order.
+    pub(super) fn sort(
+        &mut self,
+        times: impl Iterator<Item = f64>,
+        begin: f64,
+        per_second: f64,
+    ) -> &[Key] {
+        self.unsorted.clear();
+        let indexed = times.zip(0..);
+        self.unsorted
+            .extend(indexed.map(|(time, index)| Key { time, index }));
+        let n = self.unsorted.len();
+        let bins = n.next_power_of_two();
+        let scale = bins as f64 * per_second;
+        let bin = |key: &Key| (((key.time - begin) * scale) as usize).min(bins - 1);
+        self.bins.clear();
+        self.bins.resize(bins + 1, 0);
+        let mut most = 0;
+        for key in &self.unsorted {
+            let count = &mut self.bins[bin(key) + 1];
+            *count += 1;
+            most = most.max(*count);
+        }
+        if most > BIN_MAX {
+            self.unsorted.sort_by(|a, b| a.time.total_cmp(&b.time));
+            return &self.unsorted;
+        }
+        let mut sum = 0;
+        for count in &mut self.bins {
+            sum += *count;
+            *count = sum;
+        }
+        self.sorted.clear();
+        self.sorted.resize(
+            n,
+            Key {
+                time: 0.0,
+                index: 0,
+            },
+        );
+        for key in &self.unsorted {
+            let place = &mut self.bins[bin(key)];
+            self.sorted[*place as usize] = *key;
+            *place += 1;
+        }
+        for i in 1..n {
+            let key = self.sorted[i];
+            let mut j = i;
+            while j > 0 && self.sorted[j - 1].time > key.time {
+                self.sorted[j] = self.sorted[j - 1];
+                j -= 1;
+            }
+            self.sorted[j] = key;
+        }
+        &self.sorted
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::random::{Purpose, Stream};
+
+    #[test]
+    fn as_a_stable_sort() {
+        let mut random = Stream::new(1, Purpose::FREE, 0);
+        let mut sorter = Sorter::default();
+        for n in [0, 1, 2, 10, 1000, 5000] {
+            for crowded in [false, true] {
+                let times: Vec<f64> = (0..n)
+                    .map(|_| {
+                        let u = random.uniform();
+                        5.0 + if crowded { 1e-6 * (u * 3.0).floor() } else { u }
+                    })
+                    .collect();
+                let mut wanted: Vec<_> = (0..n as usize).collect();
+                wanted.sort_by(|a, b| times[*a].total_cmp(&times[*b]));
+                let sorted = sorter.sort(times.iter().copied(), 5.0, 1.0);
+                let sorted: Vec<_> = sorted.iter().map(|k| k.index as usize).collect();
+                assert_eq!(sorted, wanted);
+            }
+        }
+    }
+}
