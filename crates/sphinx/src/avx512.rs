@@ -106,7 +106,7 @@ impl Avx512 {
     }
 
     /// All of K of each.
-    pub(crate) fn all_keys(self, firsts: &[FirstKeys]) -> Vec<HopKeys> {
+    pub(crate) fn all_keys(self, firsts: &[&FirstKeys]) -> Vec<HopKeys> {
         let mut out: Vec<_> = firsts.iter().map(|_| HopKeys(Wiped::new())).collect();
         for (firsts, out) in firsts
             .chunks(sha256::LANES)

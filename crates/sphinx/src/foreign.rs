@@ -1,4 +1,4 @@
-//! Calls into aws-lc: X25519 and ChaCha20. The only file that names `aws_lc_sys`.
+//! Calls into aws-lc: X25519, ChaCha20 and AES. The only file that names `aws_lc_sys`.
 //!
 //! X25519 there is s2n-bignum's assembly, proven correct and free of secret-dependent timing. It is
 //! called directly because `aws_lc_rs::agreement` refuses an all-zero secret (ours is refused later, for its
@@ -9,7 +9,8 @@
     reason = "C functions on buffers whose lengths are in their types; argued at each call"
 )]
 
-use crate::wipe::Wiped;
+use crate::wipe::{Wiped, wipe};
+use aws_lc_sys::AES_KEY;
 use std::sync::Once;
 
 /// A 32-byte secret that is wiped on drop.
@@ -45,6 +46,35 @@ pub(crate) fn chacha20_xor(key: &[u8; 32], data: &mut [u8]) {
     // `at`, which `data` borrows alone. Input and output may be the same buffer by its contract. It
     // keeps no pointer.
     unsafe { aws_lc_sys::CRYPTO_chacha_20(at, at, data.len(), key.as_ptr(), nonce.as_ptr(), 0) };
+}
+
+/// XORs `data` with AES-128 in counter mode, from counter 0.
+pub(crate) fn aes128_ctr_xor(key: &[u8; 16], data: &mut [u8]) {
+    init();
+    let mut schedule = AES_KEY {
+        rd_key: [0; 60],
+        rounds: 0,
+    };
+    let (mut counter, mut block, mut used) = ([0u8; 16], Wiped::<16>::new(), 0);
+    let at = data.as_mut_ptr();
+    // SAFETY: the first call reads 16 bytes of key and writes `schedule`; 128 is a length that it takes. The second reads
+    // that and reads and writes 16 bytes at `counter` and at `block`, a number at `used`, and `data.len()` bytes
+    // at `at`, all of which are borrowed by nobody else. Input and output may be the same buffer by its contract. Neither
+    // keeps a pointer.
+    unsafe {
+        aws_lc_sys::AES_set_encrypt_key(key.as_ptr(), 128, &raw mut schedule);
+        let (counter, block) = (counter.as_mut_ptr(), block.as_mut_ptr());
+        aws_lc_sys::AES_ctr128_encrypt(
+            at,
+            at,
+            data.len(),
+            &raw const schedule,
+            counter,
+            block,
+            &raw mut used,
+        );
+    }
+    wipe(&mut schedule.rd_key, 0);
 }
 
 /// aws-lc looks at the processor once before anything else.
@@ -88,6 +118,24 @@ mod tests {
             chacha20_xor(&key, &mut ours);
             chacha20::ChaCha20::new(&key.into(), &[0; 12].into()).apply_keystream(&mut theirs);
             assert_eq!(ours, theirs, "{len}");
+        }
+    }
+
+    #[test]
+    fn aes_is_that_of_the_aes_crate_at_any_length() {
+        use aes_gcm::aes::Aes128;
+        use aes_gcm::aes::cipher::{BlockCipherEncrypt, KeyInit};
+        let mut rng = KeyRng::from_seed([3; 32]);
+        for len in [0, 1, 15, 16, 17, 300, 360] {
+            let key = rng.bytes::<16>();
+            let mut ours = vec![0; len];
+            aes128_ctr_xor(&key, &mut ours);
+            let cipher = Aes128::new(&key.into());
+            for (counter, ours) in (0u128..).zip(ours.chunks(16)) {
+                let mut block = counter.to_be_bytes().into();
+                cipher.encrypt_block(&mut block);
+                assert_eq!(*ours, block[..ours.len()], "{len}");
+            }
         }
     }
 }

@@ -66,21 +66,6 @@ impl HmacKey {
         self.mac_padded(&first)
     }
 
-    /// HKDF-Expand, all but the first block: `out` begins with that and is filled with what follows.
-    pub(crate) fn expand_rest(&self, info: &[u8], out: &mut [u8]) {
-        let mut message = Message::<{ 3 * BLOCK_LEN }>::new(DIGEST_LEN + info.len() + 1);
-        message.bytes[DIGEST_LEN..][..info.len()].copy_from_slice(info);
-        let (mut done, mut number) = (DIGEST_LEN, 2);
-        while done < out.len() {
-            message.bytes[..DIGEST_LEN].copy_from_slice(&out[done - DIGEST_LEN..done]);
-            message.bytes[DIGEST_LEN + info.len()] = number;
-            let block = self.mac_padded(&message);
-            let len = DIGEST_LEN.min(out.len() - done);
-            out[done..][..len].copy_from_slice(&block[..len]);
-            (done, number) = (done + len, number + 1);
-        }
-    }
-
     fn mac_padded<const N: usize>(&self, message: &Message<N>) -> Wiped<DIGEST_LEN> {
         let mut state = self.inner;
         compress256(&mut state, message.blocks());
@@ -92,6 +77,73 @@ impl HmacKey {
         put(&state, &mut *out);
         wipe(&mut state, 0);
         out
+    }
+}
+
+/// HKDF-Expand of each key, all but the first block: each of `outs` begins with that and is filled with what follows. All
+/// are of one length.
+///
+/// Block by block in turns. Hashing is a chain in which each instruction waits for the one before; meanwhile the processor
+/// works on the next key's.
+pub(crate) fn expand_rest(keys: &[&HmacKey], info: &[u8], outs: &mut [&mut [u8]]) {
+    const TURNS: usize = 4;
+    for (keys, outs) in keys.chunks(TURNS).zip(outs.chunks_mut(TURNS)) {
+        let mut turns: Vec<_> = keys.iter().map(|_| Turn::new(info)).collect();
+        let len = outs.first().map_or(0, |out| out.len());
+        for (turn, out) in turns.iter_mut().zip(&*outs) {
+            turn.message.bytes[..DIGEST_LEN].copy_from_slice(&out[..DIGEST_LEN]);
+        }
+        for (at, number) in (DIGEST_LEN..len).step_by(DIGEST_LEN).zip(2..) {
+            for (turn, key) in turns.iter_mut().zip(keys) {
+                turn.message.bytes[DIGEST_LEN + info.len()] = number;
+                turn.state = key.inner;
+            }
+            for block in 0..turns.first().map_or(0, |turn| turn.message.blocks) {
+                for Turn { message, state, .. } in &mut turns {
+                    compress256(state, std::slice::from_ref(&message.blocks()[block]));
+                }
+            }
+            for (turn, key) in turns.iter_mut().zip(keys) {
+                put(&turn.state, &mut turn.second.bytes[..DIGEST_LEN]);
+                turn.state = key.outer;
+            }
+            for Turn { second, state, .. } in &mut turns {
+                compress256(state, second.blocks());
+            }
+            for (turn, out) in turns.iter_mut().zip(&mut *outs) {
+                let block = &mut turn.message.bytes[..DIGEST_LEN];
+                put(&turn.state, block);
+                let out = &mut out[at..];
+                let here = DIGEST_LEN.min(out.len());
+                out[..here].copy_from_slice(&block[..here]);
+            }
+        }
+    }
+}
+
+/// One key's part of [`expand_rest`].
+struct Turn {
+    /// `T(n − 1) ‖ info ‖ n`
+    message: Message<{ 3 * BLOCK_LEN }>,
+    second: Message<BLOCK_LEN>,
+    state: [u32; 8],
+}
+
+impl Turn {
+    fn new(info: &[u8]) -> Self {
+        let mut message = Message::new(DIGEST_LEN + info.len() + 1);
+        message.bytes[DIGEST_LEN..][..info.len()].copy_from_slice(info);
+        Self {
+            message,
+            second: Message::new(DIGEST_LEN),
+            state: [0; 8],
+        }
+    }
+}
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        wipe(&mut self.state, 0);
     }
 }
 
@@ -161,7 +213,11 @@ mod tests {
             let (mut ours, mut theirs) = (vec![0; len], vec![0; len]);
             let key = extract(&HmacKey::new(&salt), &input);
             ours[..DIGEST_LEN].copy_from_slice(&*key.expand_first(info));
-            key.expand_rest(info, &mut ours);
+            let mut more = [ours.clone(), ours.clone(), ours.clone(), ours.clone()];
+            expand_rest(&[&key], info, &mut [&mut ours]);
+            let mut borrowed: Vec<_> = more.iter_mut().map(|out| &mut out[..]).collect();
+            expand_rest(&[&key; 4], info, &mut borrowed);
+            assert!(more.iter().all(|out| *out == ours));
             let hkdf = hkdf::Hkdf::<Sha256>::new(Some(&salt), &input);
             hkdf.expand(info, &mut theirs).unwrap();
             assert_eq!(ours, theirs, "{len}");

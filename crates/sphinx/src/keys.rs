@@ -1,12 +1,11 @@
 //! What a hop derives from its shared secret, and the stream that hides routing information.
 //! `docs/spec/packet.md` §2.1.
 
+use crate::foreign::aes128_ctr_xor;
 use crate::format::ReplayTag;
-use crate::hmac::{HmacKey, extract};
+use crate::hmac::{HmacKey, expand_rest, extract};
 use crate::layout::{HOP_LEN, MAC_LEN, ROUTING_LEN, SEED_LEN};
 use crate::wipe::Wiped;
-use aes::Aes128;
-use aes::cipher::{BlockCipherEncrypt, KeyInit};
 use std::sync::LazyLock;
 
 pub(crate) const INFO: &[u8; 97] =
@@ -49,10 +48,23 @@ impl FirstKeys {
 
     /// All of K.
     pub(crate) fn finish(&self) -> HopKeys {
-        let mut keys = HopKeys(Wiped::new());
-        keys.0[..32].copy_from_slice(&*self.first);
-        self.pseudorandom_key.expand_rest(INFO, &mut *keys.0);
-        keys
+        let mut all = HopKeys(Wiped::new());
+        all.0[..32].copy_from_slice(&*self.first);
+        expand_rest(&[&self.pseudorandom_key], INFO, &mut [&mut all.0[..]]);
+        all
+    }
+
+    /// All of K of each.
+    pub(crate) fn finish_each(firsts: &[&Self]) -> Vec<HopKeys> {
+        let mut all: Vec<_> = firsts.iter().map(|_| HopKeys(Wiped::new())).collect();
+        let (mut keys, mut outs) = (Vec::with_capacity(all.len()), Vec::with_capacity(all.len()));
+        for (first, all) in firsts.iter().zip(&mut all) {
+            all.0[..32].copy_from_slice(&*first.first);
+            keys.push(&first.pseudorandom_key);
+            outs.push(&mut all.0[..]);
+        }
+        expand_rest(&keys, INFO, &mut outs);
+        all
     }
 }
 
@@ -85,16 +97,7 @@ impl HopKeys {
     /// The first 360 bytes of the stream.
     pub(crate) fn stream(&self) -> Wiped<STREAM_LEN> {
         let mut stream = Wiped::new();
-        let (blocks, rest) = stream.as_chunks_mut::<16>();
-        for (block, counter) in blocks.iter_mut().zip(0u64..) {
-            block[8..].copy_from_slice(&counter.to_be_bytes());
-        }
-        let mut last = [0; 16];
-        last[8..].copy_from_slice(&(blocks.len() as u64).to_be_bytes());
-        let cipher = Aes128::new(self.stream_key().into());
-        cipher.encrypt_blocks(aes::Block::cast_slice_from_core_mut(blocks));
-        cipher.encrypt_block((&mut last).into());
-        rest.copy_from_slice(&last[..rest.len()]);
+        aes128_ctr_xor(self.stream_key(), &mut *stream);
         stream
     }
 }

@@ -1,7 +1,7 @@
 //! The payload's cipher: Lioness over BLAKE2b and ChaCha20. `docs/spec/packet.md` §2.4.
 
 use crate::foreign::chacha20_xor;
-use crate::hmac::{HmacKey, extract};
+use crate::hmac::{HmacKey, expand_rest, extract};
 use crate::keys::xor;
 use crate::layout::SEED_LEN;
 use crate::wipe::Wiped;
@@ -31,8 +31,19 @@ impl PayloadKeys {
         let mut keys = Self(Wiped::new());
         let key = extract(&SALT, seed);
         keys.0[..32].copy_from_slice(&*key.expand_first(INFO));
-        key.expand_rest(INFO, &mut *keys.0);
+        expand_rest(&[&key], INFO, &mut [&mut keys.0[..]]);
         keys
+    }
+
+    pub(crate) fn of_each(seeds: &[[u8; SEED_LEN]]) -> Vec<Self> {
+        let mut all: Vec<_> = seeds.iter().map(|_| Self(Wiped::new())).collect();
+        let keys: Vec<_> = seeds.iter().map(|seed| extract(&SALT, seed)).collect();
+        let mut outs: Vec<&mut [u8]> = all.iter_mut().map(|keys| &mut keys.0[..]).collect();
+        for (out, key) in outs.iter_mut().zip(&keys) {
+            out[..32].copy_from_slice(&*key.expand_first(INFO));
+        }
+        expand_rest(&keys.iter().collect::<Vec<_>>(), INFO, &mut outs);
+        all
     }
 
     fn part<const N: usize>(&self, at: usize) -> &[u8; N] {

@@ -35,7 +35,7 @@ impl Avx512 {
         match self {}
     }
 
-    pub(crate) fn all_keys(self, _: &[FirstKeys]) -> Vec<HopKeys> {
+    pub(crate) fn all_keys(self, _: &[&FirstKeys]) -> Vec<HopKeys> {
         match self {}
     }
 

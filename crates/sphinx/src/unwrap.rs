@@ -26,7 +26,8 @@ pub(crate) const BATCH_MAX: usize = 16;
 struct Alive {
     /// Its place in the batch.
     at: usize,
-    keys: HopKeys,
+    /// The place of its keys among those of the packets whose MAC is right.
+    keys: usize,
     work: Work,
 }
 
@@ -60,31 +61,30 @@ pub(crate) fn unwrap_chunk(
     batch: &[(&SphinxSecret, &PacketBytes)],
     admit: &mut dyn FnMut(usize, ReplayTag) -> Result<(), DiscardReason>,
 ) -> Vec<Result<Unwrapped, DiscardReason>> {
-    let (mut alive, dead) = open_headers(wide, batch, admit);
-    blind(wide, batch, &mut alive);
-    decrypt(wide, &mut alive);
+    let (mut alive, keys, dead) = open_headers(wide, batch, admit);
+    blind(wide, batch, &mut alive, &keys);
+    decrypt(wide, &mut alive, &keys);
     let mut results: Vec<_> = dead.into_iter().map(Err).collect();
     for packet in alive {
-        let at = packet.at;
-        results[at] = Ok(finished(packet));
+        results[packet.at] = Ok(finished(packet.work, keys[packet.keys].tag()));
     }
     results
 }
 
-/// The first half. Gives those alive in order, and a reason for each packet (of the others: it says nothing of
-/// those alive).
+/// The first half. Gives those alive in order, the keys of all whose MAC is right, and a reason for each packet (of the others:
+/// it says nothing of those alive).
 fn open_headers(
     wide: Option<Avx512>,
     batch: &[(&SphinxSecret, &PacketBytes)],
     admit: &mut dyn FnMut(usize, ReplayTag) -> Result<(), DiscardReason>,
-) -> (Vec<Alive>, Vec<DiscardReason>) {
+) -> (Vec<Alive>, Vec<HopKeys>, Vec<DiscardReason>) {
     let pairs: Vec<_> = batch.iter().map(|(s, p)| (&*s.0, alpha(p))).collect();
     let secrets = x25519(wide, &pairs);
     let routing: Vec<_> = batch.iter().map(|(_, packet)| routing(packet)).collect();
     let derived = first_keys(wide, &secrets, &routing);
     let mut dead = vec![DiscardReason::BadMac; batch.len()];
     let (mut genuine, mut firsts) = (Vec::with_capacity(batch.len()), Vec::new());
-    let all = secrets.iter().zip(derived).zip(batch).enumerate();
+    let all = secrets.iter().zip(&derived).zip(batch).enumerate();
     for (at, ((secret, (first, mac)), (_, packet))) in all {
         if secret.ct_eq(&[0; 32]).into() {
             dead[at] = DiscardReason::ZeroSecret;
@@ -93,15 +93,16 @@ fn open_headers(
             firsts.push(first);
         }
     }
+    let all = all_keys(wide, &firsts);
     let mut alive = Vec::with_capacity(genuine.len());
-    for (at, keys) in genuine.into_iter().zip(all_keys(wide, &firsts)) {
-        let work = read(batch[at].1, &keys);
-        match work.and_then(|work| admit(at, keys.tag()).map(|()| work)) {
+    for (keys, (at, all)) in genuine.into_iter().zip(&all).enumerate() {
+        let work = read(batch[at].1, all);
+        match work.and_then(|work| admit(at, all.tag()).map(|()| work)) {
             Ok(work) => alive.push(Alive { at, keys, work }),
             Err(reason) => dead[at] = reason,
         }
     }
-    (alive, dead)
+    (alive, all, dead)
 }
 
 fn alpha(packet: &PacketBytes) -> &[u8; ALPHA_LEN] {
@@ -157,11 +158,16 @@ fn chunk<const N: usize>(bytes: &[u8], at: usize) -> &[u8; N] {
 }
 
 /// The α of each packet that goes on.
-fn blind(wide: Option<Avx512>, batch: &[(&SphinxSecret, &PacketBytes)], alive: &mut [Alive]) {
+fn blind(
+    wide: Option<Avx512>,
+    batch: &[(&SphinxSecret, &PacketBytes)],
+    alive: &mut [Alive],
+    keys: &[HopKeys],
+) {
     let pairs: Vec<_> = alive
         .iter()
         .filter(|packet| matches!(packet.work, Work::Forward { .. }))
-        .map(|packet| (packet.keys.blinding(), alpha(batch[packet.at].1)))
+        .map(|packet| (keys[packet.keys].blinding(), alpha(batch[packet.at].1)))
         .collect();
     let blinded = x25519(wide, &pairs);
     let onward = alive
@@ -175,9 +181,8 @@ fn blind(wide: Option<Avx512>, batch: &[(&SphinxSecret, &PacketBytes)], alive: &
     }
 }
 
-fn finished(packet: Alive) -> Unwrapped {
-    let tag = packet.keys.tag();
-    match packet.work {
+fn finished(work: Work, tag: ReplayTag) -> Unwrapped {
+    match work {
         Work::Forward {
             next,
             delay,
@@ -238,23 +243,26 @@ fn first_keys(
     .collect()
 }
 
-fn all_keys(wide: Option<Avx512>, firsts: &[FirstKeys]) -> Vec<HopKeys> {
+fn all_keys(wide: Option<Avx512>, firsts: &[&FirstKeys]) -> Vec<HopKeys> {
     if let Some(wide) = wide
         && firsts.len() >= Avx512::HASH_MIN
     {
         return wide.all_keys(firsts);
     }
-    firsts.iter().map(FirstKeys::finish).collect()
+    FirstKeys::finish_each(firsts)
 }
 
 /// Each payload, once.
-fn decrypt(wide: Option<Avx512>, alive: &mut [Alive]) {
-    let seeds: Vec<_> = alive.iter().map(|packet| *packet.keys.seed()).collect();
+fn decrypt(wide: Option<Avx512>, alive: &mut [Alive], all: &[HopKeys]) {
+    let seeds: Vec<_> = alive
+        .iter()
+        .map(|packet| *all[packet.keys].seed())
+        .collect();
     let seeds = Zeroizing::new(seeds);
     let wide = wide.filter(|_| alive.len() >= Avx512::HASH_MIN);
     let keys: Vec<PayloadKeys> = match wide {
         Some(wide) => wide.payload_keys(&seeds),
-        None => seeds.iter().map(PayloadKeys::of).collect(),
+        None => PayloadKeys::of_each(&seeds),
     };
     let mut payloads: Vec<&mut Payload> = alive.iter_mut().map(|p| p.work.payload()).collect();
     match wide {

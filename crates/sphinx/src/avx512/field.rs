@@ -2,15 +2,17 @@
 //!
 //! A number is five limbs to the base 2⁵¹. The multiply-add instructions (`vpmadd52luq`, `vpmadd52huq`)
 //! read the lowest 52 bits of each factor and give the lower or upper 52 of the product, so everything here
-//! is right if, and only if, **no limb of a factor reaches 2⁵²**. Two types keep that:
+//! is right if, and only if, **no limb of a factor reaches 2⁵²**. Three types keep that:
 //!
 //! - [`Tight`], whose limbs are below 2⁵¹ + 2¹⁵: what may be multiplied;
-//! - [`Loose`], whose limbs are below 2⁵⁹: what a multiplication gives. It can be added, subtracted and carried,
-//!   each of which gives a [`Tight`].
+//! - [`Loose`], whose limbs are below 2⁵⁹: what a multiplication gives;
+//! - [`Biased`], the same plus 532 p: what a [`Loose`] may be subtracted from, with no limb below zero.
+//!
+//! The latter two are carried to a [`Tight`], alone or as a sum or a difference.
 //!
 //! Bounds. The lower half of a product is below 2⁵², the upper below 2⁵⁰ + 2¹⁷ (both factors are tight). The fullest
-//! limb of a product is the lowest: 1 + 19 · 4 lower halves and 19 · 2 · 5 upper ones, below 2⁵⁸·⁹⁷. A sum is below 2⁶⁰, a
-//! difference (512 p is added first) below 2⁶⁰·⁶; what leaves a limb in the carry is below 2¹⁰ and comes back, from
+//! limb of a product is the lowest: 1 + 19 · 4 lower halves and 19 · 2 · 5 upper ones, below 2⁵⁸·⁹⁷. With the bias it is below
+//! 2⁶⁰·⁷, as a sum or a difference below 2⁶¹·¹; what leaves a limb in the carry is below 2¹⁰·¹ and comes back, from
 //! the highest to the lowest, times 19: below 2¹⁵. The tests hold each operation to 128-bit integers at these limits.
 
 use crate::avx512::lanes::{self, Lanes64};
@@ -18,14 +20,10 @@ use core::arch::x86_64::*;
 
 const LIMB_BITS: u32 = 51;
 const MASK: i64 = (1 << LIMB_BITS) - 1;
-/// 512 p, limb by limb: above every loose limb.
-const P512: [i64; 5] = [
-    512 * (MASK - 18),
-    512 * MASK,
-    512 * MASK,
-    512 * MASK,
-    512 * MASK,
-];
+/// p, limb by limb.
+const P: [i64; 5] = [MASK - 18, MASK, MASK, MASK, MASK];
+/// Times p, more than a loose limb. A multiple of 76, which is how often a square's upper halves count.
+const BIAS: i64 = 532;
 /// (A − 2) / 4 of the curve's A = 486662.
 const A24: i64 = 121_665;
 
@@ -36,6 +34,10 @@ pub(super) struct Tight(pub(super) [__m512i; 5]);
 /// Limbs below 2⁵⁹.
 #[derive(Clone, Copy)]
 pub(super) struct Loose(pub(super) [__m512i; 5]);
+
+/// Limbs of a [`Loose`], plus 532 p.
+#[derive(Clone, Copy)]
+pub(super) struct Biased(pub(super) [__m512i; 5]);
 
 impl From<Tight> for Loose {
     fn from(number: Tight) -> Self {
@@ -83,6 +85,18 @@ fn twice(a: __m512i) -> __m512i {
 
 #[inline]
 #[target_feature(enable = "avx512f,avx512dq,avx512ifma")]
+fn times_4(a: __m512i) -> __m512i {
+    _mm512_slli_epi64::<2>(a)
+}
+
+#[inline]
+#[target_feature(enable = "avx512f,avx512dq,avx512ifma")]
+fn times_8(a: __m512i) -> __m512i {
+    _mm512_slli_epi64::<3>(a)
+}
+
+#[inline]
+#[target_feature(enable = "avx512f,avx512dq,avx512ifma")]
 fn times_19(a: __m512i) -> __m512i {
     let sixteen = _mm512_slli_epi64::<4>(a);
     plus(plus(sixteen, a), twice(a))
@@ -113,33 +127,6 @@ impl Loose {
         carried(self.0)
     }
 
-    #[inline]
-    #[target_feature(enable = "avx512f,avx512dq,avx512ifma")]
-    pub(super) fn add(&self, other: &Self) -> Tight {
-        let ([a0, a1, a2, a3, a4], [b0, b1, b2, b3, b4]) = (self.0, other.0);
-        carried([
-            plus(a0, b0),
-            plus(a1, b1),
-            plus(a2, b2),
-            plus(a3, b3),
-            plus(a4, b4),
-        ])
-    }
-
-    #[inline]
-    #[target_feature(enable = "avx512f,avx512dq,avx512ifma")]
-    pub(super) fn sub(&self, other: &Self) -> Tight {
-        let ([a0, a1, a2, a3, a4], [b0, b1, b2, b3, b4]) = (self.0, other.0);
-        let minus = |a, b, p| _mm512_sub_epi64(plus(a, _mm512_set1_epi64(p)), b);
-        carried([
-            minus(a0, b0, P512[0]),
-            minus(a1, b1, P512[1]),
-            minus(a2, b2, P512[2]),
-            minus(a3, b3, P512[3]),
-            minus(a4, b4, P512[4]),
-        ])
-    }
-
     /// `self` + 121665 · `other`, the curve's constant.
     #[inline]
     #[target_feature(enable = "avx512f,avx512dq,avx512ifma")]
@@ -158,6 +145,66 @@ impl Loose {
             plus(lo!(a4, b4 * k), upper(b3)),
         ])
     }
+}
+
+impl Biased {
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512dq,avx512ifma")]
+    pub(super) fn new(number: &Tight) -> Self {
+        let [x0, x1, x2, x3, x4] = number.0;
+        let [b0, b1, b2, b3, b4] = bias(BIAS);
+        Self([
+            plus(x0, b0),
+            plus(x1, b1),
+            plus(x2, b2),
+            plus(x3, b3),
+            plus(x4, b4),
+        ])
+    }
+
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512dq,avx512ifma")]
+    pub(super) fn carry(&self) -> Tight {
+        carried(self.0)
+    }
+
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512dq,avx512ifma")]
+    pub(super) fn add(&self, other: &Loose) -> Tight {
+        let ([a0, a1, a2, a3, a4], [b0, b1, b2, b3, b4]) = (self.0, other.0);
+        carried([
+            plus(a0, b0),
+            plus(a1, b1),
+            plus(a2, b2),
+            plus(a3, b3),
+            plus(a4, b4),
+        ])
+    }
+
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512dq,avx512ifma")]
+    pub(super) fn sub(&self, other: &Loose) -> Tight {
+        let ([a0, a1, a2, a3, a4], [b0, b1, b2, b3, b4]) = (self.0, other.0);
+        let minus = |a, b| _mm512_sub_epi64(a, b);
+        carried([
+            minus(a0, b0),
+            minus(a1, b1),
+            minus(a2, b2),
+            minus(a3, b3),
+            minus(a4, b4),
+        ])
+    }
+}
+
+/// So many times p.
+#[inline]
+#[target_feature(enable = "avx512f,avx512dq,avx512ifma")]
+fn bias(times: i64) -> [__m512i; 5] {
+    let mut out = [_mm512_setzero_si512(); 5];
+    for (out, p) in out.iter_mut().zip(P) {
+        *out = _mm512_set1_epi64(times * p);
+    }
+    out
 }
 
 impl Tight {
@@ -179,76 +226,94 @@ impl Tight {
     #[inline]
     #[target_feature(enable = "avx512f,avx512dq,avx512ifma")]
     pub(super) fn mul(&self, other: &Self) -> Loose {
+        Loose(self.product(other, bias(0)))
+    }
+
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512dq,avx512ifma")]
+    pub(super) fn mul_biased(&self, other: &Self) -> Biased {
+        // What the upper halves of limbs 5 to 9 start from counts 2 · 19 times.
+        Biased(self.product(other, bias(BIAS / 38)))
+    }
+
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512dq,avx512ifma")]
+    pub(super) fn square(&self) -> Loose {
+        Loose(self.squared(bias(0)))
+    }
+
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512dq,avx512ifma")]
+    pub(super) fn square_biased(&self) -> Biased {
+        // Twice as often as in a product, but for limb 9, which has no pairs.
+        let [b0, b1, b2, b3, b4] = bias(BIAS / 76);
+        Biased(self.squared([b0, b1, b2, b3, twice(b4)]))
+    }
+
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512dq,avx512ifma")]
+    fn product(&self, other: &Self, start: [__m512i; 5]) -> [__m512i; 5] {
         let ([a0, a1, a2, a3, a4], [b0, b1, b2, b3, b4]) = (self.0, other.0);
-        let zero = _mm512_setzero_si512();
+        let [s5, s6, s7, s8, s9] = start;
         // An upper half belongs to the limb above its product's, and counts twice there: 2⁵² = 2 · 2⁵¹.
-        let h1 = hi!(zero, a0 * b0);
-        let h2 = hi!(zero, a0 * b1, a1 * b0);
-        let h3 = hi!(zero, a0 * b2, a1 * b1, a2 * b0);
-        let h4 = hi!(zero, a0 * b3, a1 * b2, a2 * b1, a3 * b0);
-        let h5 = hi!(zero, a0 * b4, a1 * b3, a2 * b2, a3 * b1, a4 * b0);
-        let h6 = hi!(zero, a1 * b4, a2 * b3, a3 * b2, a4 * b1);
-        let h7 = hi!(zero, a2 * b4, a3 * b3, a4 * b2);
-        let h8 = hi!(zero, a3 * b4, a4 * b3);
-        let h9 = hi!(zero, a4 * b4);
-        // Limbs 5 to 9 are worth 19 times limbs 0 to 4.
+        let h5 = hi!(s5, a0 * b4, a1 * b3, a2 * b2, a3 * b1, a4 * b0);
+        let h6 = hi!(s6, a1 * b4, a2 * b3, a3 * b2, a4 * b1);
+        let h7 = hi!(s7, a2 * b4, a3 * b3, a4 * b2);
+        let h8 = hi!(s8, a3 * b4, a4 * b3);
+        let h9 = hi!(s9, a4 * b4);
         let t5 = lo!(twice(h5), a1 * b4, a2 * b3, a3 * b2, a4 * b1);
         let t6 = lo!(twice(h6), a2 * b4, a3 * b3, a4 * b2);
         let t7 = lo!(twice(h7), a3 * b4, a4 * b3);
         let t8 = lo!(twice(h8), a4 * b4);
         let t9 = twice(h9);
-        Loose([
+        // Limbs 5 to 9 are worth 19 times limbs 0 to 4: 2 · (8 + 1) + 1 times, where the upper halves are doubled anyway.
+        let h1 = plus(hi!(times_8(t6), a0 * b0), t6);
+        let h2 = plus(hi!(times_8(t7), a0 * b1, a1 * b0), t7);
+        let h3 = plus(hi!(times_8(t8), a0 * b2, a1 * b1, a2 * b0), t8);
+        let h4 = plus(hi!(times_8(t9), a0 * b3, a1 * b2, a2 * b1, a3 * b0), t9);
+        [
             lo!(times_19(t5), a0 * b0),
-            lo!(plus(times_19(t6), twice(h1)), a0 * b1, a1 * b0),
-            lo!(plus(times_19(t7), twice(h2)), a0 * b2, a1 * b1, a2 * b0),
+            lo!(plus(twice(h1), t6), a0 * b1, a1 * b0),
+            lo!(plus(twice(h2), t7), a0 * b2, a1 * b1, a2 * b0),
+            lo!(plus(twice(h3), t8), a0 * b3, a1 * b2, a2 * b1, a3 * b0),
             lo!(
-                plus(times_19(t8), twice(h3)),
-                a0 * b3,
-                a1 * b2,
-                a2 * b1,
-                a3 * b0
-            ),
-            lo!(
-                plus(times_19(t9), twice(h4)),
+                plus(twice(h4), t9),
                 a0 * b4,
                 a1 * b3,
                 a2 * b2,
                 a3 * b1,
                 a4 * b0
             ),
-        ])
+        ]
     }
 
     #[inline]
     #[target_feature(enable = "avx512f,avx512dq,avx512ifma")]
-    pub(super) fn square(&self) -> Loose {
+    fn squared(&self, start: [__m512i; 5]) -> [__m512i; 5] {
         let [a0, a1, a2, a3, a4] = self.0;
-        let zero = _mm512_setzero_si512();
-        // As in `mul`; sums of products of unequal limbs are doubled, never the limbs.
-        let h1 = hi!(zero, a0 * a0);
-        let h2 = twice(hi!(zero, a0 * a1));
-        let h3 = hi!(twice(hi!(zero, a0 * a2)), a1 * a1);
-        let h4 = twice(hi!(zero, a0 * a3, a1 * a2));
-        let h5 = hi!(twice(hi!(zero, a0 * a4, a1 * a3)), a2 * a2);
-        let h6 = twice(hi!(zero, a1 * a4, a2 * a3));
-        let h7 = hi!(twice(hi!(zero, a2 * a4)), a3 * a3);
-        let h8 = twice(hi!(zero, a3 * a4));
-        let h9 = hi!(zero, a4 * a4);
+        let [s5, s6, s7, s8, s9] = start;
+        // As a product; sums of products of unequal limbs are doubled, never the limbs.
+        let h5 = hi!(twice(hi!(s5, a0 * a4, a1 * a3)), a2 * a2);
+        let h6 = twice(hi!(s6, a1 * a4, a2 * a3));
+        let h7 = hi!(twice(hi!(s7, a2 * a4)), a3 * a3);
+        let h8 = twice(hi!(s8, a3 * a4));
+        let h9 = hi!(s9, a4 * a4);
         let t5 = twice(lo!(h5, a1 * a4, a2 * a3));
         let t6 = lo!(twice(lo!(h6, a2 * a4)), a3 * a3);
         let t7 = twice(lo!(h7, a3 * a4));
         let t8 = lo!(twice(h8), a4 * a4);
         let t9 = twice(h9);
-        Loose([
+        let h1 = plus(hi!(times_8(t6), a0 * a0), t6);
+        let h2 = plus(twice(hi!(times_4(t7), a0 * a1)), t7);
+        let h3 = plus(hi!(twice(hi!(times_4(t8), a0 * a2)), a1 * a1), t8);
+        let h4 = plus(twice(hi!(times_4(t9), a0 * a3, a1 * a2)), t9);
+        [
             lo!(times_19(t5), a0 * a0),
-            plus(times_19(t6), twice(lo!(h1, a0 * a1))),
-            lo!(plus(times_19(t7), twice(lo!(h2, a0 * a2))), a1 * a1),
-            plus(times_19(t8), twice(lo!(h3, a0 * a3, a1 * a2))),
-            lo!(
-                plus(times_19(t9), twice(lo!(h4, a0 * a4, a1 * a3))),
-                a2 * a2
-            ),
-        ])
+            plus(twice(lo!(h1, a0 * a1)), t6),
+            lo!(plus(twice(lo!(h2, a0 * a2)), t7), a1 * a1),
+            plus(twice(lo!(h3, a0 * a3, a1 * a2)), t8),
+            lo!(plus(twice(lo!(h4, a0 * a4, a1 * a3)), t9), a2 * a2),
+        ]
     }
 
     #[inline(never)]

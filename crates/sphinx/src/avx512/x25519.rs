@@ -3,7 +3,7 @@
 //! Montgomery's ladder. No branch and no address depends on a scalar or a point: a scalar's bits become masks of lanes, and
 //! masks choose. `.ci/constant-time` looks at the machine code.
 
-use crate::avx512::field::{Loose, Tight, small};
+use crate::avx512::field::{Biased, Loose, Tight, small};
 use crate::avx512::lanes::{self, Lanes64};
 use core::arch::x86_64::*;
 
@@ -48,40 +48,25 @@ pub(super) fn x25519_16(scalars: &[Octet; 2], points: &[Octet; 2]) -> [Octet; 2]
 fn ladder(scalars: &Octet, points: &Octet) -> (Tight, Tight) {
     let u = Tight::decode(points);
     let changes = changes(scalars);
-    let (mut x2, mut z2) = (Loose::from(small(1)), Loose::from(small(0)));
-    let (mut x3, mut z3) = (Loose::from(u), Loose::from(small(1)));
-    // Bit 255 is clear and bit 254 set. Bits 2 to 0 are clear: what is left there is to double.
-    for (word, bits) in [(3, 0..63), (2, 0..64), (1, 0..64), (0, 3..64)] {
-        for bit in bits.rev() {
-            let swap = _mm512_test_epi64_mask(changes[word], _mm512_set1_epi64(1 << bit));
-            let (a, b) = (x2.add(&z2), x2.sub(&z2));
-            let (c, d) = (x3.add(&z3), x3.sub(&z3));
-            let (da, cb) = (d.mul(&a), c.mul(&b));
-            // The sum of the two points does not care which is which; only the one that is doubled is chosen.
-            (x2, z2) = double(&Tight::select(swap, &a, &c), &Tight::select(swap, &b, &d));
-            x3 = da.add(&cb).square();
-            z3 = u.mul(&da.sub(&cb).square().carry());
-        }
+    let (mut x2, mut z2) = (Biased::new(&small(1)), Loose::from(small(0)));
+    let (mut x3, mut z3) = (Biased::new(&u), Loose::from(small(1)));
+    for bit in (0..255).rev() {
+        let swap = _mm512_test_epi64_mask(changes[bit / 64], _mm512_set1_epi64(1 << (bit % 64)));
+        let (a, b) = (x2.add(&z2), x2.sub(&z2));
+        let (c, d) = (x3.add(&z3), x3.sub(&z3));
+        // The sum of the two points does not care which is which; only the one that is doubled is chosen.
+        let (da, cb) = (d.mul_biased(&a), c.mul(&b));
+        let (sum, difference) = (Tight::select(swap, &a, &c), Tight::select(swap, &b, &d));
+        let (aa, bb) = (sum.square_biased(), difference.square());
+        let e = aa.sub(&bb);
+        let aa = aa.carry();
+        x2 = aa.mul_biased(&bb.carry());
+        z2 = e.mul(&Loose::from(aa).add_a24_times(&e));
+        x3 = da.add(&cb).square_biased();
+        z3 = u.mul(&da.sub(&cb).square().carry());
     }
-    let swap = _mm512_test_epi64_mask(changes[0], _mm512_set1_epi64(1 << 2));
-    let mut x = Tight::select(swap, &x2.carry(), &x3.carry());
-    let mut z = Tight::select(swap, &z2.carry(), &z3.carry());
-    for _ in 0..3 {
-        let (from_x, from_z) = (Loose::from(x), Loose::from(z));
-        let doubled = double(&from_x.add(&from_z), &from_x.sub(&from_z));
-        (x, z) = (doubled.0.carry(), doubled.1.carry());
-    }
-    (x, z)
-}
-
-/// Twice the point whose x + z and x − z these are.
-#[inline]
-#[target_feature(enable = "avx512f,avx512dq,avx512ifma")]
-fn double(sum: &Tight, difference: &Tight) -> (Loose, Loose) {
-    let (aa, bb) = (sum.square().carry(), difference.square().carry());
-    let e = Loose::from(aa).sub(&Loose::from(bb));
-    let z = e.mul(&Loose::from(aa).add_a24_times(&e));
-    (aa.mul(&bb), z)
+    // The scalar's last bit is clear: what was doubled last is the multiple.
+    (x2.carry(), z2.carry())
 }
 
 /// The clamped scalars, each bit XORed with the one above it: where the ladder changes sides.

@@ -6,7 +6,7 @@
 )]
 
 use super::detect;
-use crate::avx512::field::{Loose, Tight};
+use crate::avx512::field::{Biased, Loose, Tight};
 use crate::avx512::lanes::{load64, store64};
 use wire::rng::{KeyRng, Rng};
 
@@ -17,6 +17,8 @@ const MASK: u64 = (1 << 51) - 1;
 /// What the types promise.
 const TIGHT_END: u64 = (1 << 51) + (1 << 15);
 const LOOSE_END: u64 = 1 << 59;
+const P: Limbs = [MASK - 18, MASK, MASK, MASK, MASK];
+const BIAS: u64 = 532;
 
 /// The one encoding below p.
 fn canonical(limbs: [u128; 5]) -> Limbs {
@@ -30,9 +32,8 @@ fn canonical(limbs: [u128; 5]) -> Limbs {
         x[4] &= u128::from(MASK);
     }
     let mut x = x.map(|limb| limb as u64);
-    let p = [MASK - 18, MASK, MASK, MASK, MASK];
-    if x.iter().rev().ge(p.iter().rev()) {
-        x = std::array::from_fn(|i| x[i] - p[i]);
+    if x.iter().rev().ge(P.iter().rev()) {
+        x = std::array::from_fn(|i| x[i] - P[i]);
     }
     x
 }
@@ -57,9 +58,9 @@ fn sum(a: Limbs, b: Limbs) -> Limbs {
 }
 
 fn difference(a: Limbs, b: Limbs) -> Limbs {
-    let (a, b, p) = (value(a), value(b), [MASK - 18, MASK, MASK, MASK, MASK]);
+    let (a, b) = (value(a), value(b));
     canonical(std::array::from_fn(|i| {
-        u128::from(a[i]) + 2 * u128::from(p[i]) - u128::from(b[i])
+        u128::from(a[i]) + 2 * u128::from(P[i]) - u128::from(b[i])
     }))
 }
 
@@ -80,6 +81,11 @@ fn lane(of: &Eight, lane: usize) -> Limbs {
     of.map(|words| words[lane])
 }
 
+/// Plus 532 p, which is no other number.
+fn biased(of: &Eight) -> Eight {
+    std::array::from_fn(|limb| of[limb].map(|word| word + BIAS * P[limb]))
+}
+
 /// What one operation gave: of the right value, and within what its type promises.
 fn check(name: &str, out: Eight, end: u64, expected: impl Fn(usize) -> Limbs) -> u64 {
     for at in 0..8 {
@@ -95,7 +101,12 @@ fn round(rng: &mut KeyRng) -> u64 {
     let (a, b) = (extreme(rng, TIGHT_END), extreme(rng, TIGHT_END));
     let (c, d) = (extreme(rng, LOOSE_END), extreme(rng, LOOSE_END));
     let (ta, tb) = (Tight(load64(&a)), Tight(load64(&b)));
-    let (lc, ld) = (Loose(load64(&c)), Loose(load64(&d)));
+    let biased_c = biased(&c);
+    let (lc, ld, bc) = (
+        Loose(load64(&c)),
+        Loose(load64(&d)),
+        Biased(load64(&biased_c)),
+    );
     let of = |eight: &Eight, at| lane(eight, at);
     let multiplied = store64(ta.mul(&tb).0);
     let most = check("mul", multiplied, LOOSE_END, |i| {
@@ -105,11 +116,17 @@ fn round(rng: &mut KeyRng) -> u64 {
     let most = most.max(check("square", squared, LOOSE_END, |i| {
         product(of(&a, i), of(&a, i))
     }));
-    check("add", store64(lc.add(&ld).0), TIGHT_END, |i| {
+    assert_eq!(store64(ta.mul_biased(&tb).0), biased(&multiplied));
+    assert_eq!(store64(ta.square_biased().0), biased(&squared));
+    assert_eq!(store64(Biased::new(&ta).0), biased(&a));
+    check("add", store64(bc.add(&ld).0), TIGHT_END, |i| {
         sum(of(&c, i), of(&d, i))
     });
-    check("sub", store64(lc.sub(&ld).0), TIGHT_END, |i| {
+    check("sub", store64(bc.sub(&ld).0), TIGHT_END, |i| {
         difference(of(&c, i), of(&d, i))
+    });
+    check("biased carry", store64(bc.carry().0), TIGHT_END, |i| {
+        value(of(&c, i))
     });
     check("carry", store64(lc.carry().0), TIGHT_END, |i| {
         value(of(&c, i))
@@ -148,10 +165,7 @@ fn operations_at_the_limits_of_their_limbs() {
 fn inverse_and_codes(rng: &mut KeyRng) {
     let mut a = extreme(rng, TIGHT_END);
     // 0, p and 2p have none.
-    for (at, limbs) in [[0; 5], [MASK - 18, MASK, MASK, MASK, MASK]]
-        .into_iter()
-        .enumerate()
-    {
+    for (at, limbs) in [[0; 5], P].into_iter().enumerate() {
         for (words, limb) in a.iter_mut().zip(limbs) {
             words[at] = limb;
         }

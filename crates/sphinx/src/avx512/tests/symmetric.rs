@@ -20,7 +20,7 @@ fn keys_and_macs_in_every_lane() {
         let borrowed: Vec<_> = routing.iter().collect();
         let (firsts, macs): (Vec<_>, Vec<_>) =
             token.first_keys(&secrets, &borrowed).into_iter().unzip();
-        let all = token.all_keys(&firsts);
+        let all = token.all_keys(&firsts.iter().collect::<Vec<_>>());
         assert!(firsts.len() == size && all.len() == size);
         for lane in 0..size {
             let expected = FirstKeys::of(&secrets[lane]);
