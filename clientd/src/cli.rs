@@ -1,11 +1,15 @@
 //! The command line: what a person can say, and which part of the program does it.
 
+mod files;
+mod listen;
+mod people;
 mod talk;
+mod tokens;
 
 use crate::config::Config;
 use crate::daemon::Daemon;
 use crate::vault;
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, CommandFactory, Parser, Subcommand};
 use messaging::{ContactId, MessengerConfig};
 use runtime::config::exit;
 use runtime::data_dir::DataDir;
@@ -55,16 +59,36 @@ enum Verb {
         name: Option<String>,
     },
     /// List your contacts.
-    Contacts,
-    /// Send a message.
+    Contacts {
+        /// Print them as JSON, one a line.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Change what you decide about a contact.
+    Set(Change),
+    /// Forget a contact, and wipe all that was said.
+    Remove {
+        /// Their name or id.
+        contact: String,
+        /// You mean it.
+        #[arg(long, required = true)]
+        yes: bool,
+    },
+    /// Send a message, or a file.
     Send {
         /// Their name or id.
         contact: String,
         /// What to say.
-        #[arg(required = true)]
+        #[arg(required_unless_present = "file")]
         text: Vec<String>,
+        /// A file that goes with it.
+        #[arg(long, value_name = "FILE")]
+        file: Option<PathBuf>,
+        /// Follow the file until the contact has it.
+        #[arg(long, requires = "file")]
+        wait: bool,
     },
-    /// Print messages as they come.
+    /// Print messages as they come, from the first that was not printed yet.
     Listen {
         /// Print events as JSON, one a line.
         #[arg(long)]
@@ -72,12 +96,118 @@ enum Verb {
         /// Begin after this event; 0 for everything that is kept.
         #[arg(long)]
         after: Option<u64>,
+        /// Do not acknowledge what was printed.
+        #[arg(long)]
+        keep: bool,
+    },
+    /// Files on this client's disk.
+    #[command(subcommand)]
+    Files(FilesVerb),
+    /// Applications and their tokens.
+    #[command(subcommand)]
+    Tokens(TokensVerb),
+    /// Wipe a conversation, or everything.
+    Wipe {
+        /// Whose conversation.
+        #[arg(required_unless_present = "everything", conflicts_with = "everything")]
+        contact: Option<String>,
+        /// Keys, contacts, messages and files of this client; the daemon ends.
+        #[arg(long)]
+        everything: bool,
+        /// You mean it.
+        #[arg(long, required = true)]
+        yes: bool,
     },
     /// Print how the daemon is doing.
     Status {
         /// Print it as JSON.
         #[arg(long)]
         json: bool,
+    },
+    /// Print completions for a shell.
+    Completions {
+        /// Which shell.
+        shell: clap_complete::Shell,
+    },
+    /// Print the API's OpenAPI document.
+    Openapi,
+}
+
+#[derive(Args)]
+struct Change {
+    /// Their name or id.
+    contact: String,
+    /// What to call them.
+    #[arg(long)]
+    name: Option<String>,
+    /// Whether you compared keys with them.
+    #[arg(long, value_name = "true|false")]
+    verified: Option<bool>,
+    /// Whether their messages are looked for more often.
+    #[arg(long, value_name = "true|false")]
+    favourite: Option<bool>,
+    /// Whether they are told what was delivered and read.
+    #[arg(long, value_name = "true|false")]
+    receipts: Option<bool>,
+    /// Forget what was said after so many days; 0 stands for ever.
+    #[arg(long)]
+    retention_days: Option<u64>,
+}
+
+#[derive(Subcommand)]
+enum FilesVerb {
+    /// List all that are whole.
+    List,
+    /// Write one to the disk.
+    Save {
+        /// Its name in the list.
+        blob: String,
+        /// Where to; by default its own name in the current folder. Never over a file that is there.
+        path: Option<PathBuf>,
+    },
+    /// Fetch the file that a message offers.
+    Accept {
+        /// From whom.
+        contact: String,
+        /// The message's id.
+        message: String,
+    },
+    /// Give up the file that a message offers.
+    Cancel {
+        /// From whom.
+        contact: String,
+        /// The message's id.
+        message: String,
+    },
+    /// Remove one from the disk.
+    Remove {
+        /// Its name in the list.
+        blob: String,
+    },
+}
+
+#[derive(Subcommand)]
+enum TokensVerb {
+    /// List applications.
+    List,
+    /// Mint a token and print it; it is shown this once.
+    New {
+        /// What the application is called.
+        name: String,
+        /// What it may do: messages:read, messages:send, contacts, files, admin.
+        #[arg(long, required = true)]
+        scope: Vec<String>,
+        /// The only contacts that exist for it, by name or id.
+        #[arg(long)]
+        contact: Vec<String>,
+        /// Let it read from the oldest event that is kept.
+        #[arg(long)]
+        from_start: bool,
+    },
+    /// Take a token back.
+    Revoke {
+        /// The application's number.
+        id: u32,
     },
 }
 
@@ -106,24 +236,32 @@ pub(crate) fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
             };
         }
     };
-    let file = cli.config.clone().or_else(default_config);
-    let config = Config::load(file.as_deref(), cli.data.as_deref()).map_err(NodeError::from);
-    let done = config.and_then(|config| match &cli.verb {
-        Verb::Init => init(&config),
-        Verb::Run(args) => daemon(&config, args, parent),
-        Verb::Card { .. }
-        | Verb::Add { .. }
-        | Verb::Contacts
-        | Verb::Send { .. }
-        | Verb::Listen { .. }
-        | Verb::Status { .. } => person(&config, &cli.verb),
-    });
+    let done = match &cli.verb {
+        Verb::Completions { shell } => {
+            let mut command = Cli::command();
+            let mut script = Vec::new();
+            clap_complete::generate(*shell, &mut command, "clientd", &mut script);
+            say(&String::from_utf8_lossy(&script))
+        }
+        Verb::Openapi => say(crate::api::openapi_document().trim_end()),
+        verb => with_config(&cli, verb, parent),
+    };
     match done {
         Ok(()) => ExitCode::from(u8::try_from(exit::OK).unwrap_or(0)),
         Err(error) => {
             let _ = writeln!(std::io::stderr(), "clientd: {error}");
             ExitCode::from(error.exit_code())
         }
+    }
+}
+
+fn with_config(cli: &Cli, verb: &Verb, parent: u32) -> Result<(), NodeError> {
+    let file = cli.config.clone().or_else(default_config);
+    let config = Config::load(file.as_deref(), cli.data.as_deref())?;
+    match verb {
+        Verb::Init => init(&config),
+        Verb::Run(args) => daemon(&config, args, parent),
+        verb => person(&config, verb),
     }
 }
 
@@ -173,13 +311,28 @@ fn person(config: &Config, verb: &Verb) -> Result<(), NodeError> {
     runtime.block_on(async {
         let talk = talk::Talk::find(&config.data_dir)?;
         match verb {
-            Verb::Card { name } => talk.card(name.as_deref()).await,
-            Verb::Add { card, name } => talk.add(card, name.as_deref()).await,
-            Verb::Contacts => talk.contacts().await,
-            Verb::Send { contact, text } => talk.send(contact, &text.join(" ")).await,
-            Verb::Listen { json, after } => talk.listen(*json, *after).await,
-            Verb::Status { json } => talk.status(*json).await,
-            Verb::Init | Verb::Run(_) => Ok(()),
+            Verb::Card { name } => people::card(&talk, name.as_deref()).await,
+            Verb::Add { card, name } => people::add(&talk, card, name.as_deref()).await,
+            Verb::Contacts { json } => people::contacts(&talk, *json).await,
+            Verb::Set(change) => people::change(&talk, change).await,
+            Verb::Remove { contact, .. } => people::remove(&talk, contact).await,
+            Verb::Send {
+                contact,
+                text,
+                file: Some(file),
+                wait,
+            } => files::send_file(&talk, contact, &text.join(" "), file, *wait).await,
+            Verb::Send { contact, text, .. } => {
+                let to = talk.contact(contact).await?;
+                let body = serde_json::json!({ "text": text.join(" ") });
+                people::send(&talk, &to, body).await.map(|_| ())
+            }
+            Verb::Listen { json, after, keep } => listen::listen(&talk, *json, *after, *keep).await,
+            Verb::Files(verb) => files::files(&talk, verb).await,
+            Verb::Tokens(verb) => tokens::tokens(&talk, verb).await,
+            Verb::Wipe { contact, .. } => people::wipe(&talk, contact.as_deref()).await,
+            Verb::Status { json } => people::status(&talk, *json).await,
+            Verb::Init | Verb::Run(_) | Verb::Completions { .. } | Verb::Openapi => Ok(()),
         }
     })
 }
@@ -194,7 +347,6 @@ fn say(line: &str) -> Result<(), NodeError> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use clap::CommandFactory;
 
     #[test]
     fn the_command_line_is_consistent() {

@@ -2,8 +2,11 @@
 //! may leave ([`crate::eventloop`]).
 
 use crate::api::problem::Problem;
-use crate::api::types::{CardMade, Contact, Contacts, Health, Info, Message, Status};
-use messaging::{ClientMessageId, ContactId, FailReason, MessageState};
+use crate::api::types::{ContactChange, NewApp, NewCard, NewContact, NewMessage};
+use crate::apps::App;
+use messaging::{ClientMessageId, ContactId, FailReason, MessageId, MessageState};
+use serde::Serialize;
+use std::sync::Arc;
 use tokio::sync::oneshot;
 
 /// Questions that wait for the loop; an application that asks more waits in its connection.
@@ -14,61 +17,111 @@ pub(crate) enum Ask {
     Info,
     Health,
     Status,
-    Contacts,
-    NewCard {
-        name: Option<String>,
-        expires_in_seconds: Option<u64>,
-    },
-    NewContact {
-        card: String,
-        name: Option<String>,
-    },
-    Send {
-        contact: ContactId,
-        id: ClientMessageId,
-        text: String,
-    },
-    MessageState {
-        contact: ContactId,
-        id: ClientMessageId,
-    },
+    /// A page of contacts: after this one, so many.
+    Contacts(Option<ContactId>, usize),
+    Contact(ContactId),
+    NewCard(NewCard),
+    NewContact(NewContact),
+    ChangeContact(ContactId, ContactChange),
+    RemoveContact(ContactId),
+    Send(ContactId, ClientMessageId, NewMessage),
+    MessageState(ContactId, ClientMessageId),
+    Read(ContactId, MessageId),
+    AcceptFile(ContactId, MessageId),
+    CancelFile(ContactId, MessageId),
+    WipeConversation(ContactId),
+    /// A reader has dealt with everything up to this event.
+    Acknowledge(u64),
+    NewApp(NewApp),
+    /// A page of applications.
+    Apps(u32, usize),
+    App(u32),
+    RevokeApp(u32),
 }
 
-/// A success.
-pub(crate) enum Told {
-    Info(Info),
-    Health(Health),
-    Status(Box<Status>),
-    Contacts(Contacts),
-    Card(CardMade),
-    Contact(Contact),
-    /// Whether the message is new, and the message.
-    Accepted(bool, Message),
-    Message(Message),
+impl Ask {
+    /// Whether the answer must wait until something is durable.
+    pub(crate) fn changes(&self) -> bool {
+        match self {
+            Self::Info
+            | Self::Health
+            | Self::Status
+            | Self::Contacts(..)
+            | Self::Contact(_)
+            | Self::MessageState(..)
+            | Self::Apps(..)
+            | Self::App(_) => false,
+            Self::NewCard(_)
+            | Self::NewContact(_)
+            | Self::ChangeContact(..)
+            | Self::RemoveContact(_)
+            | Self::Send(..)
+            | Self::Read(..)
+            | Self::AcceptFile(..)
+            | Self::CancelFile(..)
+            | Self::WipeConversation(_)
+            | Self::Acknowledge(_)
+            | Self::NewApp(_)
+            | Self::RevokeApp(_) => true,
+        }
+    }
+}
+
+/// A success: a status, and JSON or nothing.
+pub(crate) struct Told {
+    pub(crate) status: u16,
+    pub(crate) json: Vec<u8>,
+}
+
+impl Told {
+    pub(crate) fn json(status: u16, value: &impl Serialize) -> Self {
+        let json = serde_json::to_vec(value);
+        Self {
+            status,
+            json: json.expect("numbers, strings and lists are always JSON"),
+        }
+    }
+
+    pub(crate) fn nothing(status: u16) -> Self {
+        Self {
+            status,
+            json: Vec::new(),
+        }
+    }
 }
 
 /// What the loop says.
 pub(crate) type Reply = Result<Told, Problem>;
 
-/// A question and where its answer goes.
+/// A question, who asks it (the owner, or an application), and where its answer goes.
 pub(crate) struct Command {
     pub(crate) ask: Ask,
+    pub(crate) by: Option<Arc<App>>,
     pub(crate) answer: oneshot::Sender<Reply>,
 }
 
 /// A message's state as the API names it, and why it failed.
 pub(crate) fn state_text(state: MessageState) -> (&'static str, Option<String>) {
-    match state {
-        MessageState::Queued => ("queued", None),
-        MessageState::Mixing => ("mixing", None),
-        MessageState::Stored => ("stored", None),
-        MessageState::Delivered => ("delivered", None),
-        MessageState::Read => ("read", None),
-        MessageState::Expired => ("expired", None),
-        MessageState::Failed(FailReason::InviteExpired) => {
-            ("failed", Some("invite_expired".to_owned()))
-        }
-        MessageState::Failed(_) => ("failed", None),
-        _ => ("unknown", None),
+    let name = match state {
+        MessageState::Queued => "queued",
+        MessageState::Mixing => "mixing",
+        MessageState::Stored => "stored",
+        MessageState::Delivered => "delivered",
+        MessageState::Read => "read",
+        MessageState::Expired => "expired",
+        MessageState::Failed(reason) => return ("failed", Some(reason_text(reason).to_owned())),
+        _ => "unknown",
+    };
+    (name, None)
+}
+
+/// Why something was given up, as the API names it.
+pub(crate) fn reason_text(reason: FailReason) -> &'static str {
+    match reason {
+        FailReason::InviteExpired => "invite_expired",
+        FailReason::Wiped => "wiped",
+        FailReason::FileGone => "file_gone",
+        FailReason::Cancelled => "cancelled",
+        _ => "other",
     }
 }

@@ -21,8 +21,18 @@ pub struct Config {
     pub data_dir: PathBuf,
     /// The network's description, `network.toml`. Relative to the configuration file.
     pub network: PathBuf,
-    /// Loopback address of the API; port 0 takes a free one.
+    /// Address of the API; port 0 takes a free one. At 127.0.0.1 the same port of ::1 is taken too.
+    /// Beyond loopback only with `api_tls` and `api_beyond_loopback`.
     pub api: SocketAddr,
+    /// Unix socket of the API; `api.sock` in the data folder where absent. Relative to the
+    /// configuration file.
+    pub api_socket: Option<PathBuf>,
+    /// Says that other machines shall reach the API.
+    pub api_beyond_loopback: bool,
+    /// TLS of the API, and its names.
+    pub api_tls: Option<ApiTls>,
+    /// Whether events wait for the owner (`clientd listen`), and not for applications alone.
+    pub owner_listens: bool,
     /// What we call ourselves to new contacts.
     pub name: String,
     /// Node id of the entry gateway in hex; drawn once and kept where absent.
@@ -64,14 +74,32 @@ impl TestSeed {
     }
 }
 
+/// TLS of an API that other machines reach.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ApiTls {
+    /// Chain of certificates, PEM. Relative to the configuration file.
+    pub certificate: PathBuf,
+    /// Key of the first certificate, PEM. Relative to the configuration file.
+    pub key: PathBuf,
+    /// Names and addresses that a `Host` may have, besides those of loopback.
+    pub names: Vec<String>,
+}
+
 /// Capacities of one client.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Limits {
-    /// API connections at a time; one more is answered 503.
+    /// Connections at a time to each listener of the API; one more is answered 503.
     pub connections_max: usize,
-    /// Events kept for applications; the oldest go first.
+    /// Event streams and WebSockets at a time; one more is answered 503.
+    pub streams_max: usize,
+    /// Events kept for those who have not acknowledged them; the oldest go first.
     pub events_max: u64,
+    /// Bytes of them.
+    pub events_bytes_max: u64,
+    /// Days that they are kept.
+    pub events_days_max: u64,
     /// Contacts; one more is refused.
     pub contacts_max: usize,
     /// Cells and orders that wait for a tick or a reply.
@@ -90,6 +118,10 @@ impl Default for Config {
             data_dir: "clientd-data".into(),
             network: "network.toml".into(),
             api: SocketAddr::from(([127, 0, 0, 1], 7654)),
+            api_socket: None,
+            api_beyond_loopback: false,
+            api_tls: None,
+            owner_listens: true,
             name: "somebody".into(),
             entry: None,
             entry_address: None,
@@ -105,8 +137,11 @@ impl Default for Config {
 impl Default for Limits {
     fn default() -> Self {
         Self {
-            connections_max: 64,
+            connections_max: 128,
+            streams_max: 64,
             events_max: 10_000,
+            events_bytes_max: 64 << 20,
+            events_days_max: 30,
             contacts_max: 256,
             outbox_max: 4_096,
             file_max: 1 << 30,
@@ -124,6 +159,11 @@ impl Config {
         if let Some(folder) = path.and_then(Path::parent) {
             config.data_dir = folder.join(&config.data_dir);
             config.network = folder.join(&config.network);
+            config.api_socket = config.api_socket.map(|socket| folder.join(socket));
+            if let Some(tls) = &mut config.api_tls {
+                tls.certificate = folder.join(&tls.certificate);
+                tls.key = folder.join(&tls.key);
+            }
         }
         if let Some(data_dir) = data_dir {
             config.data_dir = data_dir.to_owned();
@@ -134,8 +174,13 @@ impl Config {
 
     /// Refuses impossible values.
     pub fn check(&self) -> Result<(), ConfigError> {
-        if !self.api.ip().is_loopback() {
-            return bad("api", "must be a loopback address such as 127.0.0.1:7654");
+        let asked = self.api_beyond_loopback && self.api_tls.is_some();
+        if !(self.api.ip().is_loopback() || asked) {
+            return bad(
+                "api",
+                "must be a loopback address such as 127.0.0.1:7654; for other machines set \
+                 api_beyond_loopback = true and [api_tls]",
+            );
         }
         if self.metrics.is_some_and(|m| !m.ip().is_loopback()) {
             return bad("metrics", "must be a loopback address");
@@ -167,7 +212,10 @@ impl Config {
         };
         let limits = &self.limits;
         within("connections_max", limits.connections_max as u64, 1_024)?;
-        within("events_max", limits.events_max, 1_000_000)?;
+        within("streams_max", limits.streams_max as u64, 1_024)?;
+        within("events_max", limits.events_max, 100_000)?;
+        within("events_bytes_max", limits.events_bytes_max, 4 << 30)?;
+        within("events_days_max", limits.events_days_max, 3_650)?;
         within("contacts_max", limits.contacts_max as u64, 512)?;
         within("outbox_max", limits.outbox_max as u64, 65_536)
     }
@@ -206,11 +254,41 @@ mod tests {
         Config::default().check().unwrap();
     }
 
+    fn tls() -> ApiTls {
+        ApiTls {
+            certificate: "c.pem".into(),
+            key: "k.pem".into(),
+            names: vec!["box.example".into()],
+        }
+    }
+
+    #[test]
+    fn other_machines_need_tls_and_a_word() {
+        let mut config = Config {
+            api: "0.0.0.0:7654".parse().unwrap(),
+            api_beyond_loopback: true,
+            api_tls: Some(tls()),
+            ..Config::default()
+        };
+        config.check().unwrap();
+        config.api_beyond_loopback = false;
+        assert!(config.check().is_err());
+    }
+
     #[test]
     fn impossible_values_name_their_key() {
         type Change = fn(&mut Config);
-        let cases: [(&str, Change); 8] = [
+        let cases: [(&str, Change); 11] = [
             ("api", |c| c.api = "0.0.0.0:7654".parse().unwrap()),
+            ("api", |c| {
+                c.api = "192.168.1.2:7654".parse().unwrap();
+                c.api_beyond_loopback = true;
+            }),
+            ("api", |c| {
+                c.api = "[::]:7654".parse().unwrap();
+                c.api_tls = Some(tls());
+            }),
+            ("limits.streams_max", |c| c.limits.streams_max = 0),
             ("metrics", |c| {
                 c.metrics = Some("10.0.0.1:1".parse().unwrap())
             }),

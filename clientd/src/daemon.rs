@@ -6,7 +6,7 @@
 //!                      └▶ directories ┘        storage (a thread)
 //! ```
 
-use crate::api::{self, Api};
+use crate::api::{Api, ApiLimits};
 use crate::commands::COMMANDS_MAX;
 use crate::config::Config;
 use crate::directories::{Directories, Offered};
@@ -14,8 +14,9 @@ use crate::entry::Entries;
 use crate::eventloop::{DirectoryNews, EventLoop, Inputs, State};
 use crate::files::writing::Hand;
 use crate::files::{self, Files};
-use crate::history::{EventReader, History};
+use crate::history::{EventReader, History, HistoryLimits};
 use crate::link::{Dialler, Outlets};
+use crate::listeners::Listeners;
 use crate::storage::{SharedStore, Storage};
 use crate::token::{Announcement, Token};
 use crate::uplink::{self, Uplink};
@@ -33,9 +34,11 @@ use runtime::node::NodeError;
 use runtime::node::foundation::read_network;
 use runtime::shutdown::Shutdown;
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
 use store::StoreError;
-use tokio::sync::{Notify, mpsc, watch};
+use tokio::sync::{Notify, Semaphore, mpsc, watch};
 use tokio::task::JoinHandle;
 use wire::frame::DirectoryPart;
 use wire::ids::SessionAddress;
@@ -50,10 +53,12 @@ pub(crate) struct Daemon {
     #[cfg_attr(not(test), expect(dead_code, reason = "tests ask where it listens"))]
     pub(crate) address: SocketAddr,
     eventloop: JoinHandle<Result<(), StoreError>>,
-    server: JoinHandle<()>,
+    servers: Vec<JoinHandle<()>>,
     shutdown: Shutdown,
-    _announcement: Announcement,
-    _dir: DataDir,
+    /// Whether a person wants everything wiped at the end.
+    wipe: Arc<AtomicBool>,
+    announcement: Announcement,
+    dir: DataDir,
 }
 
 impl Daemon {
@@ -62,31 +67,44 @@ impl Daemon {
         let network = Arc::new(read_network(&config.network)?);
         let dir = DataDir::open(&config.data_dir)?;
         // The port before all else: a second start must change nothing.
-        let listener = http::bind(config.api).await?;
-        let address = listener.local_addr()?;
+        let listeners = Listeners::open(config).await?;
+        let address = listeners.address;
         let parts = Parts::open(config, &dir, network)?;
         let metrics = NodeMetrics::default();
         serve_metrics(config, &metrics, &shutdown).await?;
         let token = Token::new(&*Entropy::os().seed()?);
         let announcement = Announcement::write(&dir, address, &token)?;
         let (commands, asked) = mpsc::channel(COMMANDS_MAX);
+        let (files, clock) = (parts.files.clone(), parts.clock);
         let (eventloop, events) = parts.start(config, metrics, asked, shutdown.clone())?;
+        let wipe = Arc::new(AtomicBool::new(false));
         let api = Api {
             commands,
             events,
+            files,
             token,
-            port: address.port(),
+            clock,
             shutdown: shutdown.clone(),
+            limits: ApiLimits {
+                connections_max: config.limits.connections_max,
+                file_max: config.limits.file_max,
+            },
+            streams: Arc::new(Semaphore::new(config.limits.streams_max)),
+            wipe: wipe.clone(),
+            requests: AtomicU64::new(1),
+            prefix: directory::hex::encode(&Entropy::os().seed()?[..4]),
+            failures: Mutex::new(None),
         };
-        let server = tokio::spawn(api::serve(listener, config.limits.connections_max, api));
+        let servers = listeners.serve(Arc::new(api));
         tracing::info!(%address, "the API listens");
         Ok(Self {
             address,
             eventloop,
-            server,
+            servers,
             shutdown,
-            _announcement: announcement,
-            _dir: dir,
+            wipe,
+            announcement,
+            dir,
         })
     }
 
@@ -94,7 +112,13 @@ impl Daemon {
     pub(crate) async fn wait(self) -> Result<(), NodeError> {
         let result = self.eventloop.await;
         self.shutdown.trigger();
-        let _ = self.server.await;
+        for server in self.servers {
+            let _ = server.await;
+        }
+        drop(self.announcement);
+        if self.wipe.load(Ordering::Relaxed) {
+            return vault::destroy(self.dir);
+        }
         match result {
             Ok(Ok(())) => Ok(()),
             Ok(Err(error)) => Err(NodeError::Ended(error.to_string())),
@@ -125,7 +149,7 @@ impl Parts {
         let entries = Entries::open(config, dir, network.clone(), followed, clock.unix())?;
         let mut store = vault::open_store(dir)?;
         let messenger = vault::open_messenger(&mut store, messenger_config(config, &network))?;
-        let history = History::restore(&store, config.limits.events_max)
+        let history = History::restore(&store, history_limits(config), config.owner_listens)
             .map_err(|error| NodeError::Ended(error.to_string()))?;
         let store = SharedStore::new(store);
         let files = open_files(config, dir, store.clone())?;
@@ -169,7 +193,7 @@ impl Parts {
         for directory in directories.usable(anchor.unix) {
             client.handle_directory(directory, anchor, anchor.instant);
         }
-        let (span, durable) = watch::channel(history.span());
+        let (durable, followed) = watch::channel(history.durable());
         let (file_orders, news, file_news) = files::reading::start(&files)?;
         let hand = Hand::new(files.clone());
         let (storage, committed) = Storage::start(store.clone(), hand, news)?;
@@ -204,10 +228,10 @@ impl Parts {
             files,
             file_orders,
             uplink: frames,
-            span,
+            durable,
             metrics,
+            limits: config.limits.clone(),
             name: config.name.clone(),
-            outbox_max: config.limits.outbox_max,
             entry_pinned: config.entry.is_some(),
             state: State::default(),
         };
@@ -220,7 +244,16 @@ impl Parts {
             shutdown,
         };
         let running = tokio::spawn(eventloop.run(inputs));
-        Ok((running, EventReader::new(store, durable)))
+        Ok((running, EventReader::new(store, followed)))
+    }
+}
+
+fn history_limits(config: &Config) -> HistoryLimits {
+    let limits = &config.limits;
+    HistoryLimits {
+        events: limits.events_max,
+        bytes: limits.events_bytes_max,
+        age: Duration::from_secs(limits.events_days_max * 86_400),
     }
 }
 

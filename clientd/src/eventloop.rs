@@ -15,20 +15,24 @@
 //! shows nowhere, as long as it is shorter than the lead.
 
 mod answers;
+mod apps;
 mod files;
 mod orders;
+mod status;
+mod told;
 
 use crate::api::problem::Problem;
 use crate::api::types::ApiEvent;
-use crate::commands::{Ask, Command, Reply, state_text};
+use crate::commands::{Command, Reply};
+use crate::config::Limits;
 use crate::files::Files;
 use crate::files::reading::{FileNews, FileOrders};
-use crate::history::{History, Span};
+use crate::history::{Durable, History};
 use crate::link::LinkEvent;
 use crate::storage::{Committed, PENDING_MAX, Storage, Work};
 use crate::uplink::Due;
 use directory::Directory;
-use messaging::{BlobWant, Event, Messenger, Order};
+use messaging::{BlobWant, ContactId, Messenger, Order};
 use mizzle_core::client::{Client, ClientEvent};
 use mizzle_core::guard::Guard;
 use orders::Orders;
@@ -39,13 +43,15 @@ use sphinx::Sphinx;
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
-use store::{StoreError, VaultId, Write};
+use store::{StoreError, Write};
 use tokio::sync::{mpsc, oneshot, watch};
 use wire::ids::DirectoryHash;
 use wire::time::Instant;
 
 /// How often counts are copied to the metrics.
 const METRICS_EVERY: Duration = Duration::from_secs(1);
+/// How often is looked for what has become too old.
+const SWEEP_EVERY: Duration = Duration::from_secs(600);
 /// With no deadline at all (before the first directory) the loop looks up so often.
 const IDLE: Duration = Duration::from_secs(1);
 
@@ -72,11 +78,11 @@ pub(crate) struct EventLoop {
     pub(crate) files: Files,
     pub(crate) file_orders: FileOrders,
     pub(crate) uplink: mpsc::Sender<Due>,
-    pub(crate) span: watch::Sender<Span>,
+    pub(crate) durable: watch::Sender<Durable>,
     pub(crate) metrics: NodeMetrics,
+    pub(crate) limits: Limits,
     /// What we call ourselves where nobody says otherwise.
     pub(crate) name: String,
-    pub(crate) outbox_max: usize,
     /// The configuration names the entry gateway.
     pub(crate) entry_pinned: bool,
     pub(crate) state: State,
@@ -102,6 +108,11 @@ pub(crate) struct State {
     writes: Vec<Write>,
     /// Records that the reading thread would not take.
     unread: Vec<BlobWant>,
+    /// Events that belong to the next batch, and are not the Messenger's.
+    told: Vec<ApiEvent>,
+    /// Conversations whose vaults the next batch destroys.
+    wipes: Vec<ContactId>,
+    swept_at: Option<Instant>,
 }
 
 /// What waits until its rows are durable.
@@ -109,7 +120,7 @@ struct Batch {
     orders: Vec<Order>,
     checks: Vec<files::Check>,
     answers: Vec<(oneshot::Sender<Reply>, Reply)>,
-    span: Span,
+    durable: Durable,
 }
 
 impl EventLoop {
@@ -206,12 +217,9 @@ impl EventLoop {
     }
 
     fn on_command(&mut self, command: Command) {
-        let Command { ask, answer } = command;
-        let changes = matches!(
-            ask,
-            Ask::NewCard { .. } | Ask::NewContact { .. } | Ask::Send { .. }
-        );
-        let reply = self.answer(ask);
+        let Command { ask, by, answer } = command;
+        let changes = ask.changes();
+        let reply = self.answer(ask, by.as_deref());
         if changes {
             self.state.answers.push((answer, reply));
         } else {
@@ -252,9 +260,10 @@ impl EventLoop {
         }
         self.state
             .orders
-            .place(&mut self.client, self.outbox_max, now);
+            .place(&mut self.client, self.limits.outbox_max, now);
         self.send_frames();
         self.copy_metrics(now);
+        self.sweep(now);
         Ok(())
     }
 
@@ -317,20 +326,23 @@ impl EventLoop {
                 told.extend(self.take_event(event, &mut work.writes));
             }
         }
+        told.append(&mut self.state.told);
         work.writes.append(&mut self.state.writes);
-        self.history.append(&told, &mut work.writes);
+        work.wipes.append(&mut self.state.wipes);
+        let unix = self.clock.unix();
+        self.history.append(&told, unix, &mut work.writes);
         let orders: Vec<_> = std::iter::from_fn(|| self.messenger.poll_transmit()).collect();
         let answers = std::mem::take(&mut self.state.answers);
         let empty = work.is_empty() && checks.is_empty() && orders.is_empty() && answers.is_empty();
         if empty {
             return Ok(());
         }
-        let span = self.history.span();
+        let durable = self.history.durable();
         let batch = Batch {
             orders,
             checks,
             answers,
-            span,
+            durable,
         };
         if work.is_empty() && batch.checks.is_empty() && self.state.pending.is_empty() {
             // Nothing to wait for.
@@ -341,71 +353,6 @@ impl EventLoop {
         self.storage.submit(work)
     }
 
-    /// What an application hears of an event; rows go into the batch.
-    fn take_event(&self, event: Event, writes: &mut Vec<Write>) -> Option<ApiEvent> {
-        match event {
-            Event::Write(record) => {
-                writes.push(Write {
-                    table: record.table as u8,
-                    key: record.key,
-                    value: record.value,
-                    vault: record.vault.map(|contact| VaultId(contact.0)),
-                });
-                None
-            }
-            Event::ContactAdded {
-                contact,
-                name,
-                by_invite,
-                ..
-            } => Some(ApiEvent::ContactAdded {
-                contact: contact.to_string(),
-                name,
-                by_invite,
-            }),
-            Event::InviteUsed { contact, card } => Some(ApiEvent::InviteUsed {
-                contact: contact.to_string(),
-                card: directory::hex::encode(&card),
-            }),
-            Event::InviteExpired { card } => Some(ApiEvent::InviteExpired {
-                card: directory::hex::encode(&card),
-            }),
-            Event::MessageReceived {
-                contact,
-                message_id,
-                body,
-                composed,
-                ..
-            } => Some(ApiEvent::MessageReceived {
-                contact: contact.to_string(),
-                name: self.name_of(&contact),
-                message_id: message_id.to_string(),
-                text: body,
-                composed_ms: composed.0,
-            }),
-            Event::MessageState { contact, id, state } => {
-                let (state, reason) = state_text(state);
-                Some(ApiEvent::MessageState {
-                    contact: contact.to_string(),
-                    id: id.as_str().to_owned(),
-                    state: state.to_owned(),
-                    reason,
-                })
-            }
-            Event::Ignored { reason } => {
-                tracing::debug!(?reason, "a cell was ignored");
-                None
-            }
-            Event::BlobWanted(_)
-            | Event::BlobBegin { .. }
-            | Event::BlobWrite { .. }
-            | Event::FileDone { .. }
-            | Event::FileProgress { .. }
-            | Event::FileFailed { .. }
-            | _ => None,
-        }
-    }
-
     /// Step 5.
     fn release(&mut self, batch: Batch) {
         self.start_checks(batch.checks);
@@ -414,8 +361,7 @@ impl EventLoop {
             // Whoever asked may have gone; asking again gives the same answer.
             let _ = answer.send(reply);
         }
-        self.span
-            .send_if_modified(|span| std::mem::replace(span, batch.span) != batch.span);
+        self.durable.send_replace(batch.durable);
     }
 
     /// Step 6.
@@ -429,6 +375,22 @@ impl EventLoop {
                 tracing::debug!("the uplink is stuck; a frame is dropped");
             }
         }
+    }
+
+    /// What has become too old goes.
+    fn sweep(&mut self, now: Instant) {
+        if self.state.swept_at.is_some_and(|at| now < at + SWEEP_EVERY) {
+            return;
+        }
+        self.state.swept_at = Some(now);
+        let unix = self.clock.unix();
+        self.history.expire(unix, &mut self.state.writes);
+        let files = self.files.clone();
+        tokio::task::spawn_blocking(move || {
+            if let Err(error) = files.sweep(unix) {
+                tracing::warn!(%error, "files that nobody uses cannot be removed");
+            }
+        });
     }
 
     fn copy_metrics(&mut self, now: Instant) {

@@ -98,6 +98,13 @@ impl Files {
         self.catalog().whole(&BlobId(blob.0))
     }
 
+    /// Every file that is whole, by name.
+    pub(crate) fn all(&self) -> Vec<BlobInfo> {
+        let catalog = self.catalog();
+        let ids = catalog.ids().into_iter();
+        ids.filter_map(|id| catalog.whole(&id)).collect()
+    }
+
     /// The file that a contact's message brought.
     pub(crate) fn received(&self, contact: &ContactId, message: &MessageId) -> Option<BlobInfo> {
         let catalog = self.catalog();

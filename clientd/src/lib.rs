@@ -8,6 +8,7 @@
 //! `link` · `storage`, `history` and `files` · `api` · `cli`.
 
 pub mod api;
+mod apps;
 mod cli;
 mod commands;
 pub mod config;
@@ -15,11 +16,10 @@ mod daemon;
 mod directories;
 mod entry;
 mod eventloop;
-// Uploads and downloads come with the routes of /v1/blobs.
-#[cfg_attr(not(test), allow(dead_code))]
 mod files;
 mod history;
 mod link;
+mod listeners;
 mod storage;
 mod token;
 mod uplink;

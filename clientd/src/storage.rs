@@ -6,9 +6,10 @@
 
 use crate::files::reading::FileNews;
 use crate::files::writing::{FileJob, Hand};
+use messaging::ContactId;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
-use store::{ClientStore, StoreError, Write};
+use store::{ClientStore, StoreError, VaultId, Write};
 use tokio::sync::mpsc;
 
 /// Most batches on their way to the disk; the loop hands in no more until some are durable.
@@ -40,11 +41,13 @@ pub(crate) struct Work {
     pub(crate) writes: Vec<Write>,
     /// For files, before the rows.
     pub(crate) jobs: Vec<FileJob>,
+    /// Conversations to destroy, after the rows: what was ever written into their vaults.
+    pub(crate) wipes: Vec<ContactId>,
 }
 
 impl Work {
     pub(crate) fn is_empty(&self) -> bool {
-        self.writes.is_empty() && self.jobs.is_empty()
+        self.writes.is_empty() && self.jobs.is_empty() && self.wipes.is_empty()
     }
 }
 
@@ -92,21 +95,33 @@ fn write_all(
 ) {
     while let Some(mut work) = incoming.blocking_recv() {
         let mut count = 1;
-        while let Ok(more) = incoming.try_recv() {
+        // A wipe ends what is made durable together: what comes behind it must outlive it.
+        while work.wipes.is_empty()
+            && let Ok(more) = incoming.try_recv()
+        {
             work.writes.extend(more.writes);
             work.jobs.extend(more.jobs);
+            work.wipes.extend(more.wipes);
             count += 1;
         }
-        let Work { mut writes, jobs } = work;
+        let Work {
+            mut writes,
+            jobs,
+            wipes,
+        } = work;
         for failed in hand.work(jobs, &mut writes) {
             // At the end of the process nobody listens any more.
             let _ = news.blocking_send(failed);
         }
-        let result = if writes.is_empty() {
+        let mut result = if writes.is_empty() {
             Ok(())
         } else {
             store.lock().commit(&writes)
         };
+        for contact in wipes {
+            result = result.and_then(|()| hand.wipe(&contact));
+            result = result.and_then(|()| store.lock().wipe(VaultId(contact.0)));
+        }
         let failed = result.is_err();
         // At the end of the process nobody listens any more, and the batches still count.
         let _ = done.blocking_send(result.map(|()| count));

@@ -1,6 +1,7 @@
 //! The whole daemon on real sockets, against a made-up network: a signed directory of nodes that do
 //! not exist, and an entry gateway that is a test. The real network is `localnet check`.
 
+mod apps;
 mod browsers;
 mod directories;
 mod gateway;

@@ -95,6 +95,38 @@ pub(crate) fn provision(
     store.commit(&writes).map_err(failed)
 }
 
+/// Destroys the folder: first the key without which nothing in it can be read, overwritten where it
+/// stands, then all the rest. What flash memory keeps of an overwritten block, no program reaches.
+pub(crate) fn destroy(dir: DataDir) -> Result<(), NodeError> {
+    let path = dir.path().to_owned();
+    overwrite(&path.join(KEY_FILE))?;
+    for entry in std::fs::read_dir(&path)? {
+        let entry = entry?.path();
+        if entry.is_dir() {
+            std::fs::remove_dir_all(&entry)?;
+        } else {
+            std::fs::remove_file(&entry)?;
+        }
+    }
+    drop(dir);
+    // Whoever made the folder for us may want to keep it.
+    let _ = std::fs::remove_dir(&path);
+    Ok(())
+}
+
+fn overwrite(file: &std::path::Path) -> std::io::Result<()> {
+    use std::io::{Read, Write};
+    let mut opened = match std::fs::OpenOptions::new().write(true).open(file) {
+        Ok(opened) => opened,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(error),
+    };
+    let len = opened.metadata()?.len();
+    std::io::copy(&mut std::io::repeat(0).take(len), &mut opened)?;
+    opened.flush()?;
+    opened.sync_all()
+}
+
 /// Rows of a store that was made before there were vaults.
 fn vault_of(table: u8, key: &[u8]) -> Option<VaultId> {
     let contact = Table::from_u8(table)?.vault_of(key)?;

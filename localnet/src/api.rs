@@ -48,10 +48,11 @@ impl Api {
     /// The event stream, from the first event kept.
     pub async fn events(&self) -> Result<Lines> {
         let bearer = self.bearer()?;
-        Ok(self
-            .http
-            .stream("/v1/events?after=0", &[("authorization", &bearer)])
-            .await?)
+        let headers = [
+            ("authorization", bearer.as_str()),
+            ("accept", "text/event-stream"),
+        ];
+        Ok(self.http.stream("/v1/events?after=0", &headers).await?)
     }
 
     fn bearer(&self) -> Result<String> {

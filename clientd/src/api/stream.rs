@@ -1,69 +1,56 @@
-//! `GET /v1/events`: server-sent events, read from the durable log at the reader's own pace. A slow
-//! reader holds up nobody; one that fell behind what is kept is told how much it missed.
+//! Server-sent events, read from the durable log at the reader's own pace. A slow reader holds up
+//! nobody; one that takes nothing at all for a minute is let go, and finds everything where it was.
 
+use super::Api;
+use super::gate::Caller;
 use super::problem::Problem;
-use super::types::ApiEvent;
-use crate::history::EventReader;
+use crate::history::{EventReader, Told};
 use bytes::Bytes;
-use hyper::Uri;
-use hyper::header::HeaderMap;
 use runtime::http::{Response, stream};
-use runtime::shutdown::Shutdown;
 use std::time::Duration;
 use tokio::sync::mpsc;
 
 /// A comment so often, so that both ends notice a dead connection.
-const HEARTBEAT: Duration = Duration::from_secs(15);
+pub(super) const HEARTBEAT: Duration = Duration::from_secs(15);
+/// A reader that takes nothing for so long is let go.
+pub(super) const STUCK: Duration = Duration::from_secs(60);
 /// Events read from the store at once.
-const PAGE: u64 = 32;
+pub(super) const PAGE: usize = 32;
 /// Events that wait in one connection's buffer.
 const BUFFER: usize = 16;
 
-/// Where a reader wants to go on: `Last-Event-ID`, else `?after=`, else from now on.
-pub(super) fn position(uri: &Uri, headers: &HeaderMap) -> Result<Option<u64>, Problem> {
-    let bad = || {
-        let detail = "Last-Event-ID and after are the number of an event, or 0";
-        Problem::new(400, "bad_position", detail)
-    };
-    let header = headers
-        .get("last-event-id")
-        .map(|v| v.to_str().unwrap_or("-"));
-    let pairs = uri
-        .query()
-        .unwrap_or_default()
-        .split('&')
-        .filter(|p| !p.is_empty());
-    let mut query = None;
-    for pair in pairs {
-        match pair.split_once('=') {
-            Some(("after", value)) if query.is_none() => query = Some(value),
-            Some(_) | None => return Err(bad()),
-        }
-    }
-    let given = header.filter(|h| !h.is_empty()).or(query);
-    given
-        .map(|text| text.parse().map_err(|_| bad()))
-        .transpose()
-}
-
 /// Begins to tell.
-pub(super) fn start(reader: EventReader, after: Option<u64>, shutdown: Shutdown) -> Response {
+pub(super) fn start(api: &Api, caller: &Caller, after: u64) -> Result<Response, Problem> {
+    let room = api.streams.clone().try_acquire_owned();
+    let room = room.map_err(|_| too_many())?;
     let (pieces, body) = mpsc::channel(BUFFER);
-    let span = reader.span();
-    // A number that never was: the reader knew another store. It gets all that is new.
-    let after = after.unwrap_or(u64::MAX).min(span.last());
     let teller = Teller {
-        reader,
+        reader: api.events.clone(),
+        caller: caller.clone(),
         pieces,
         after,
     };
+    let (shutdown, mut watcher, app) = (api.shutdown.clone(), api.events.clone(), caller.0.clone());
     tokio::spawn(async move {
+        let revoked = async {
+            match &app {
+                Some(app) => watcher.revoked(app).await,
+                None => std::future::pending().await,
+            }
+        };
         tokio::select! {
             () = shutdown.wait() => {}
+            () = revoked => {}
             _gone = teller.run() => {}
         }
+        drop(room);
     });
-    stream("text/event-stream", body)
+    Ok(stream("text/event-stream", body))
+}
+
+pub(super) fn too_many() -> Problem {
+    let detail = "too many readers; end one, or raise limits.streams_max";
+    Problem::new("too_many_streams", detail)
 }
 
 /// The reader is gone, or the daemon ends.
@@ -71,8 +58,9 @@ struct Gone;
 
 struct Teller {
     reader: EventReader,
+    caller: Caller,
     pieces: mpsc::Sender<Bytes>,
-    /// The last event that was told.
+    /// The last event that was told or passed over.
     after: u64,
 }
 
@@ -82,19 +70,13 @@ impl Teller {
         self.say(format!(": mizzle\nid: {}\n\n", self.after))
             .await?;
         loop {
-            let first = self.reader.span().first;
-            if self.after + 1 < first {
-                self.gap(first - 1).await?;
+            let page = self.reader.page(self.caller.0.clone(), self.after, PAGE);
+            let page = page.await.map_err(|_| Gone)?;
+            for told in page.events {
+                self.tell(&told).await?;
             }
-            let page = self.reader.page(self.after, PAGE).await.map_err(|_| Gone)?;
-            let at_end = page.is_empty();
-            for (number, json) in page {
-                match json {
-                    Some(json) => self.event(number, &json).await?,
-                    None => self.gap(number).await?,
-                }
-            }
-            if at_end {
+            self.after = self.after.max(page.through);
+            if self.after >= self.reader.span().last() {
                 self.wait().await?;
             }
         }
@@ -111,29 +93,16 @@ impl Teller {
         }
     }
 
-    async fn gap(&mut self, until: u64) -> Result<(), Gone> {
-        let event = ApiEvent::Gap {
-            missed: until - self.after,
-        };
-        let json = serde_json::to_vec(&event).expect("a number is always JSON");
-        self.tell(until, event.name(), &json).await
-    }
-
-    async fn event(&mut self, number: u64, json: &[u8]) -> Result<(), Gone> {
-        // Written by us and sealed since; what a newer program wrote has the general name.
-        let name = serde_json::from_slice::<ApiEvent>(json).map_or("message", |e| e.name());
-        self.tell(number, name, json).await
-    }
-
-    async fn tell(&mut self, number: u64, name: &str, json: &[u8]) -> Result<(), Gone> {
-        self.after = number;
+    async fn tell(&mut self, told: &Told) -> Result<(), Gone> {
+        self.after = told.number;
         // JSON has no line breaks outside of strings, and none inside.
-        let json = String::from_utf8_lossy(json);
+        let (number, name, json) = (told.number, &told.name, told.json.as_str());
         self.say(format!("id: {number}\nevent: {name}\ndata: {json}\n\n"))
             .await
     }
 
     async fn say(&self, text: String) -> Result<(), Gone> {
-        self.pieces.send(text.into()).await.map_err(|_| Gone)
+        let sending = self.pieces.send_timeout(text.into(), STUCK);
+        sending.await.map_err(|_| Gone)
     }
 }

@@ -1,16 +1,14 @@
-//! The verbs for people: each talks to the running daemon through its API, as any application would.
+//! Talks to the running daemon through its API, as any application would. Not here: what the verbs say
+//! ([`super::people`] and the others).
 
-use super::say;
-use crate::api::types::{
-    ApiEvent, CardMade, Contact, Contacts, Health, Message, ProblemBody, Status,
-};
+use crate::api::types::{Contact, Contacts, ProblemBody};
 use crate::token::{ADDRESS_FILE, TOKEN_FILE};
-use runtime::entropy::os_seed;
-use runtime::http_client::{Answer, HttpClient, HttpClientError, Method};
+use runtime::http_client::{Answer, HttpClient, HttpClientError, Lines, Method, Pieces};
 use runtime::node::NodeError;
 use serde::de::DeserializeOwned;
-use serde_json::{Value, json};
+use serde_json::Value;
 use std::path::Path;
+use tokio::sync::mpsc;
 use zeroize::Zeroizing;
 
 /// A running daemon.
@@ -44,124 +42,27 @@ impl Talk {
         })
     }
 
-    pub(super) async fn card(&self, name: Option<&str>) -> Result<(), NodeError> {
-        let body = json!({ "name": name });
-        let made: CardMade = self.ask(Method::POST, "/v1/cards", Some(body)).await?;
-        say(&made.card)
-    }
-
-    pub(super) async fn add(&self, card: &str, name: Option<&str>) -> Result<(), NodeError> {
-        let body = json!({ "card": card, "name": name });
-        let added: Contact = self.ask(Method::POST, "/v1/contacts", Some(body)).await?;
-        say(&format!("added {} ({})", printable(&added.name), added.id))
-    }
-
-    pub(super) async fn contacts(&self) -> Result<(), NodeError> {
-        let list: Contacts = self.ask(Method::GET, "/v1/contacts", None).await?;
-        if list.contacts.is_empty() {
-            return say(
-                "no contacts yet: `clientd card` for others, `clientd add CARD` for theirs",
-            );
-        }
-        for c in list.contacts {
-            let trust = if c.verified { "verified" } else { "unverified" };
-            let name = printable(&c.name);
-            say(&format!("{}  {name}  {trust}, {} waiting", c.id, c.waiting))?;
-        }
-        Ok(())
-    }
-
-    pub(super) async fn send(&self, contact: &str, text: &str) -> Result<(), NodeError> {
-        let list: Contacts = self.ask(Method::GET, "/v1/contacts", None).await?;
-        let to = pick(list.contacts, contact)?;
-        let id = directory::hex::encode(&os_seed()?[..8]);
-        let path = format!("/v1/contacts/{}/messages/{id}", to.id);
-        let body = Some(json!({ "text": text }));
-        let message: Message = self.ask(Method::PUT, &path, body).await?;
-        say(&format!(
-            "{} for {} (message {id})",
-            message.state,
-            printable(&to.name)
-        ))
-    }
-
-    pub(super) async fn status(&self, json: bool) -> Result<(), NodeError> {
-        if json {
-            let answer = self.request(Method::GET, "/v1/status", None).await?;
-            return say(&String::from_utf8_lossy(&answer.body));
-        }
-        let s: Status = self.ask(Method::GET, "/v1/status", None).await?;
-        let answer = self.exchange(Method::GET, "/v1/health", None).await?;
-        let health: Health = decode(&answer)?;
-        say(if health.ready { "ready" } else { "not ready" })?;
-        say(&format!(
-            "connected: {}",
-            if s.connected { "yes" } else { "no" }
-        ))?;
-        match s.directory {
-            Some(d) => say(&format!(
-                "directory: epoch {}, {} s old, good for {} s",
-                d.epoch, d.age_seconds, d.valid_for_seconds
-            ))?,
-            None => say("directory: none")?,
-        }
-        let q = &s.queues;
-        say(&format!(
-            "inboxes: {} of {} open",
-            q.inboxes_open, q.inboxes_wanted
-        ))?;
-        say(&format!(
-            "waiting: {}, on their way: {}",
-            q.outbox_waiting, q.outbox_on_their_way
-        ))?;
-        say(&format!(
-            "packets: {} sent, {} discarded",
-            s.packets_sent, s.packets_discarded
-        ))?;
-        let rate = &s.bytes_per_second;
-        say(&format!(
-            "link: {} bytes/s up, {} down, always",
-            rate.up, rate.down
-        ))?;
-        for g in &s.gateways {
-            say(&format!(
-                "gateway {}: {} sent, {} returned, {} late, {} lost",
-                g.gateway, g.sent, g.returned, g.late, g.lost
-            ))?;
-        }
-        s.alarms
-            .iter()
-            .try_for_each(|alarm| say(&format!("ALARM: {alarm}")))
-    }
-
-    pub(super) async fn listen(&self, json: bool, after: Option<u64>) -> Result<(), NodeError> {
-        let path = match after {
-            Some(after) => format!("/v1/events?after={after}"),
-            None => "/v1/events".to_owned(),
-        };
-        let headers = [("authorization", self.bearer.as_str())];
-        let mut lines = self
-            .http
-            .stream(&path, &headers)
-            .await
-            .map_err(unreachable)?;
-        if !lines.status.is_success() {
-            return Err(ended(format!("the daemon refuses: {}", lines.status)));
-        }
-        while let Some(line) = lines.next().await.map_err(unreachable)? {
-            let Some(data) = line.strip_prefix("data: ") else {
-                continue;
-            };
-            if json {
-                say(data)?;
-            } else if let Ok(event) = serde_json::from_str::<ApiEvent>(data) {
-                tell(&event)?;
+    /// Everybody on the list.
+    pub(super) async fn all_contacts(&self) -> Result<Vec<Contact>, NodeError> {
+        let mut all = Vec::new();
+        let mut path = "/v1/contacts?limit=200".to_owned();
+        loop {
+            let page: Contacts = self.ask(Method::GET, &path, None).await?;
+            all.extend(page.contacts);
+            match page.next {
+                Some(next) => path = format!("/v1/contacts?limit=200&cursor={next}"),
+                None => return Ok(all),
             }
         }
-        Err(ended("the daemon ended".to_owned()))
     }
 
-    async fn ask<T: DeserializeOwned>(
+    /// The one contact of that id or name.
+    pub(super) async fn contact(&self, wanted: &str) -> Result<Contact, NodeError> {
+        pick(self.all_contacts().await?, wanted)
+    }
+
+    /// The answer's JSON.
+    pub(super) async fn ask<T: DeserializeOwned>(
         &self,
         method: Method,
         path: &str,
@@ -171,23 +72,17 @@ impl Talk {
     }
 
     /// A request whose answer must be a success.
-    async fn request(
+    pub(super) async fn request(
         &self,
         method: Method,
         path: &str,
         body: Option<Value>,
     ) -> Result<Answer, NodeError> {
-        let answer = self.exchange(method, path, body).await?;
-        if answer.status.is_success() {
-            return Ok(answer);
-        }
-        match serde_json::from_slice::<ProblemBody>(&answer.body) {
-            Ok(problem) => Err(ended(problem.detail)),
-            Err(_) => Err(ended(format!("the daemon answered {}", answer.status))),
-        }
+        success(self.exchange(method, path, body).await?)
     }
 
-    async fn exchange(
+    /// A request, whatever its answer.
+    pub(super) async fn exchange(
         &self,
         method: Method,
         path: &str,
@@ -201,9 +96,62 @@ impl Talk {
         let answer = self.http.request(method, path, &headers, bytes).await;
         answer.map_err(unreachable)
     }
+
+    /// Uploads `len` bytes.
+    pub(super) async fn upload<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        len: u64,
+        pieces: mpsc::Receiver<bytes::Bytes>,
+    ) -> Result<T, NodeError> {
+        let headers = [
+            ("authorization", self.bearer.as_str()),
+            ("content-type", "application/octet-stream"),
+        ];
+        let answer = self.http.upload(path, &headers, len, pieces).await;
+        decode(&success(answer.map_err(unreachable)?)?)
+    }
+
+    /// The bytes at a path.
+    pub(super) async fn download(&self, path: &str) -> Result<Pieces, NodeError> {
+        let headers = [("authorization", self.bearer.as_str())];
+        let pieces = self.http.download(path, &headers).await;
+        let pieces = pieces.map_err(unreachable)?;
+        match pieces.status.is_success() {
+            true => Ok(pieces),
+            false => Err(ended(format!("the daemon refuses: {}", pieces.status))),
+        }
+    }
+
+    /// The event stream.
+    pub(super) async fn events(&self, after: Option<u64>) -> Result<Lines, NodeError> {
+        let path = match after {
+            Some(after) => format!("/v1/events?after={after}"),
+            None => "/v1/events".to_owned(),
+        };
+        let headers = [
+            ("authorization", self.bearer.as_str()),
+            ("accept", "text/event-stream"),
+        ];
+        let lines = self.http.stream(&path, &headers).await;
+        let lines = lines.map_err(unreachable)?;
+        match lines.status.is_success() {
+            true => Ok(lines),
+            false => Err(ended(format!("the daemon refuses: {}", lines.status))),
+        }
+    }
 }
 
-/// The one contact of that id or name.
+fn success(answer: Answer) -> Result<Answer, NodeError> {
+    if answer.status.is_success() {
+        return Ok(answer);
+    }
+    match serde_json::from_slice::<ProblemBody>(&answer.body) {
+        Ok(problem) => Err(ended(problem.detail)),
+        Err(_) => Err(ended(format!("the daemon answered {}", answer.status))),
+    }
+}
+
 fn pick(contacts: Vec<Contact>, wanted: &str) -> Result<Contact, NodeError> {
     let fits = |c: &Contact| c.id == wanted || c.name == wanted;
     let mut found = contacts.into_iter().filter(fits);
@@ -218,23 +166,8 @@ fn pick(contacts: Vec<Contact>, wanted: &str) -> Result<Contact, NodeError> {
     }
 }
 
-fn tell(event: &ApiEvent) -> Result<(), NodeError> {
-    match event {
-        ApiEvent::MessageReceived { name, text, .. } => {
-            say(&format!("{}: {}", printable(name), printable(text)))
-        }
-        ApiEvent::ContactAdded { name, contact, .. } => say(&format!(
-            "* {} is a contact now ({contact}, unverified)",
-            printable(name)
-        )),
-        ApiEvent::InviteExpired { .. } => say("* a card of yours expired unused"),
-        ApiEvent::Gap { missed } => say(&format!("* {missed} older events are no longer kept")),
-        ApiEvent::MessageState { .. } | ApiEvent::InviteUsed { .. } => Ok(()),
-    }
-}
-
 /// What somebody else wrote, for a terminal: control characters could drive it.
-fn printable(text: &str) -> String {
+pub(super) fn printable(text: &str) -> String {
     let shown = |c: char| {
         if c.is_control() && c != '\n' {
             '\u{fffd}'
@@ -245,18 +178,18 @@ fn printable(text: &str) -> String {
     text.chars().map(shown).collect()
 }
 
-fn decode<T: DeserializeOwned>(answer: &Answer) -> Result<T, NodeError> {
+pub(super) fn decode<T: DeserializeOwned>(answer: &Answer) -> Result<T, NodeError> {
     serde_json::from_slice(&answer.body)
         .map_err(|_| ended("the daemon's answer cannot be read; is it another version?".to_owned()))
 }
 
-fn unreachable(error: HttpClientError) -> NodeError {
+pub(super) fn unreachable(error: HttpClientError) -> NodeError {
     ended(format!(
         "the daemon does not answer ({error}); is it running?"
     ))
 }
 
-fn ended(text: String) -> NodeError {
+pub(super) fn ended(text: String) -> NodeError {
     NodeError::Ended(text)
 }
 
@@ -270,6 +203,9 @@ mod tests {
             name: name.into(),
             verified: false,
             established: true,
+            favourite: false,
+            receipts: true,
+            retention_seconds: 0,
             waiting: 0,
         }
     }

@@ -2,6 +2,7 @@
 //! ([`crate::files`]).
 
 use super::EventLoop;
+use crate::api::types::{ApiEvent, FileOffer};
 use crate::files::reading::FileNews;
 use crate::files::writing::FileJob;
 use crate::storage::Work;
@@ -120,8 +121,19 @@ impl EventLoop {
                 transfer,
                 right,
             } => {
-                if right && let Some((_, row)) = self.files.finished(contact, transfer) {
+                if right && let Some((info, row)) = self.files.finished(contact, transfer) {
                     self.state.writes.push(row);
+                    self.state.told.push(ApiEvent::FileReceived {
+                        contact: contact.to_string(),
+                        message_id: transfer.to_string(),
+                        blob: directory::hex::encode(&info.blob.0),
+                        file: FileOffer {
+                            name: info.name,
+                            media_type: info.media_type,
+                            size: info.size,
+                            sha256: directory::hex::encode(&info.sha256),
+                        },
+                    });
                 }
                 self.messenger
                     .handle_file_checked(&contact, &transfer, right, now, unix);

@@ -90,6 +90,13 @@ impl Hand {
         news
     }
 
+    /// Removes the files of a conversation that is about to be wiped.
+    pub(crate) fn wipe(&mut self, contact: &ContactId) -> Result<(), StoreError> {
+        self.open.retain(|name, _| name.0 != *contact);
+        self.failed.retain(|name| name.0 != *contact);
+        self.files.forget(contact)
+    }
+
     fn note(&mut self, name: Name, done: Result<(), StoreError>, news: &mut Vec<FileNews>) {
         let Err(error) = done else {
             return;

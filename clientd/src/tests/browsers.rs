@@ -232,7 +232,7 @@ async fn paths_methods_and_ids_are_exact() {
             "GET",
             "/v1/events?from=1".to_owned(),
             None,
-            (400, "bad_position"),
+            (400, "bad_query"),
         ),
         (
             "GET",

@@ -150,6 +150,45 @@ impl Running {
             .await
     }
 
+    /// As [`Running::ask`], with another token.
+    pub(crate) async fn ask_with(
+        &self,
+        token: &str,
+        method: &str,
+        path: &str,
+        body: Option<&str>,
+    ) -> Answer {
+        let mut headers = vec![
+            ("Host".into(), self.address.to_string()),
+            ("Authorization".into(), format!("Bearer {token}")),
+        ];
+        if body.is_some() {
+            headers.push(("Content-Type".into(), "application/json".into()));
+        }
+        self.raw(method, path, &headers, body.unwrap_or_default())
+            .await
+    }
+
+    /// An event stream that greeted; nothing more is read.
+    pub(crate) async fn stream_as(&self, token: &str) -> Stream {
+        let host = self.address;
+        let request = format!(
+            "GET /v1/events HTTP/1.1\r\nHost: {host}\r\nAuthorization: Bearer {token}\r\n\
+             Accept: text/event-stream\r\n\r\n"
+        );
+        let mut tcp = TcpStream::connect(self.address).await.unwrap();
+        tcp.write_all(request.as_bytes()).await.unwrap();
+        let mut first = [0; 12];
+        tcp.read_exact(&mut first).await.unwrap();
+        assert_eq!(&first, b"HTTP/1.1 200");
+        Stream(tcp)
+    }
+
+    /// Waits until the daemon ends by itself.
+    pub(crate) async fn ended(self) {
+        self.daemon.wait().await.unwrap();
+    }
+
     pub(crate) fn good_headers(&self) -> Vec<(String, String)> {
         vec![
             ("Host".into(), self.address.to_string()),
@@ -192,6 +231,7 @@ impl Running {
         wanted: usize,
     ) -> Vec<(u64, Value)> {
         let mut headers = self.good_headers();
+        headers.push(("Accept".into(), "text/event-stream".into()));
         headers.extend(last_event_id.map(|id| ("Last-Event-ID".into(), id.to_owned())));
         let mut text = format!("GET /v1/events{query} HTTP/1.1\r\n");
         for (name, value) in headers {
@@ -218,6 +258,20 @@ impl Running {
         tokio::time::timeout(Duration::from_secs(10), reading)
             .await
             .unwrap()
+    }
+}
+
+/// A connection that stays open.
+pub(crate) struct Stream(TcpStream);
+
+impl Stream {
+    /// Reads to the end, which must come.
+    pub(crate) async fn until_end(&mut self) {
+        let mut rest = Vec::new();
+        let end = self.0.read_to_end(&mut rest);
+        let _ = tokio::time::timeout(Duration::from_secs(10), end)
+            .await
+            .unwrap();
     }
 }
 

@@ -1,7 +1,14 @@
 //! A small HTTP/1.1 server with limits on everything a stranger can make wait or grow.
 //!
 //! Headers must come within 5 s and fit 16 KiB, bodies have a cap and a time, connections a number.
-//! The client's half is [`crate::http_client`]. Routes are the daemons' own.
+//! The client's half is [`crate::http_client`], where connections come from `listener`. Routes are the
+//! daemons' own.
+
+mod listener;
+mod tls;
+
+pub use listener::{Listener, bind_unix};
+pub use tls::{ServerTls, TlsFileError};
 
 use crate::shutdown::Shutdown;
 use bytes::Bytes;
@@ -10,7 +17,9 @@ use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
 use hyper::body::{Body as _, Frame, Incoming};
 use hyper::header::{CONTENT_TYPE, HOST, HeaderValue};
 use hyper::service::service_fn;
+use hyper::upgrade::{OnUpgrade, Upgraded};
 use hyper_util::rt::{TokioIo, TokioTimer};
+use listener::Accepted;
 use std::convert::Infallible;
 use std::future::Future;
 use std::io;
@@ -19,7 +28,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, mpsc};
 use tokio::task::JoinSet;
 
@@ -87,11 +96,16 @@ pub async fn bind_loopback(port: u16) -> io::Result<TcpListener> {
 }
 
 /// Answers requests by `handler` until `shutdown`; running answers then have two seconds.
-pub async fn serve<H, HF>(listener: TcpListener, limits: HttpLimits, shutdown: Shutdown, handler: H)
-where
+pub async fn serve<H, HF>(
+    listener: impl Into<Listener>,
+    limits: HttpLimits,
+    shutdown: Shutdown,
+    handler: H,
+) where
     H: Fn(Request) -> HF + Clone + Send + Sync + 'static,
     HF: Future<Output = Response> + Send + 'static,
 {
+    let listener = listener.into();
     let connections = Arc::new(Semaphore::new(limits.connections_max));
     let mut tasks = JoinSet::new();
     loop {
@@ -101,8 +115,8 @@ where
             // Takes ended tasks out of the set.
             Some(_) = tasks.join_next() => continue,
         };
-        let tcp = match accepted {
-            Ok((tcp, _from)) => tcp,
+        let accepted = match accepted {
+            Ok(accepted) => accepted,
             Err(error) => {
                 tracing::warn!(%error, "cannot accept a connection now");
                 tokio::time::sleep(Duration::from_millis(100)).await;
@@ -110,12 +124,12 @@ where
             }
         };
         let Ok(permit) = connections.clone().try_acquire_owned() else {
-            refuse(&tcp);
+            accepted.refuse();
             continue;
         };
         let (limits, shutdown, handler) = (limits.clone(), shutdown.clone(), handler.clone());
         tasks.spawn(async move {
-            serve_connection(tcp, &limits, shutdown, handler).await;
+            serve_connection(accepted, &limits, shutdown, handler).await;
             drop(permit);
         });
     }
@@ -126,7 +140,7 @@ where
 }
 
 async fn serve_connection<H, HF>(
-    tcp: TcpStream,
+    accepted: Accepted,
     limits: &HttpLimits,
     shutdown: Shutdown,
     handler: H,
@@ -134,7 +148,14 @@ async fn serve_connection<H, HF>(
     H: Fn(Request) -> HF + Send + Sync,
     HF: Future<Output = Response> + Send,
 {
-    let _ = tcp.set_nodelay(true);
+    let opened = tokio::time::timeout(limits.header_timeout, accepted.open());
+    let io = tokio::select! {
+        opened = opened => match opened {
+            Ok(Ok(io)) => io,
+            Ok(Err(_)) | Err(_) => return,
+        },
+        () = shutdown.wait() => return,
+    };
     let service = service_fn(|request: hyper::Request<Incoming>| {
         let announced = request.body().size_hint().lower();
         let too_large = announced > limits.body_max as u64;
@@ -151,7 +172,8 @@ async fn serve_connection<H, HF>(
         .timer(TokioTimer::new())
         .header_read_timeout(limits.header_timeout)
         .max_buf_size(HEADER_MAX)
-        .serve_connection(TokioIo::new(tcp), service);
+        .serve_connection(TokioIo::new(io), service)
+        .with_upgrades();
     let mut connection = std::pin::pin!(connection);
     let result = tokio::select! {
         result = connection.as_mut() => result,
@@ -165,11 +187,20 @@ async fn serve_connection<H, HF>(
     }
 }
 
-/// One try, no waiting: a full server spends nothing on the one that is too many.
-fn refuse(tcp: &TcpStream) {
-    let _ = tcp.try_write(
-        b"HTTP/1.1 503 Service Unavailable\r\ncontent-length: 0\r\nconnection: close\r\n\r\n",
-    );
+/// Takes the connection of a request out of HTTP, once the answer 101 has gone (WebSocket). To be
+/// called before the request is dropped.
+pub fn upgrade(request: &mut Request) -> Upgrade {
+    Upgrade(hyper::upgrade::on(request))
+}
+
+/// A connection that is about to leave HTTP.
+pub struct Upgrade(OnUpgrade);
+
+impl Upgrade {
+    /// The connection; an error when the answer was not 101 or the other end is gone.
+    pub async fn connection(self) -> io::Result<TokioIo<Upgraded>> {
+        self.0.await.map(TokioIo::new).map_err(io::Error::other)
+    }
 }
 
 /// Why a request's body was not read.
@@ -243,7 +274,8 @@ fn with_body(status: StatusCode, content_type: &'static str, body: Body) -> Resp
     response
 }
 
-struct ChannelBody(mpsc::Receiver<Bytes>);
+/// A body out of a channel; it ends with the channel.
+pub(crate) struct ChannelBody(pub(crate) mpsc::Receiver<Bytes>);
 
 impl hyper::body::Body for ChannelBody {
     type Data = Bytes;

@@ -3,21 +3,24 @@
 //! Nodes ask authorities with it and command lines ask daemons. No names are resolved, no
 //! redirects followed, no TLS: documents are signed, and daemons answer on loopback.
 
+use crate::http::ChannelBody;
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full, Limited};
-use hyper::body::Incoming;
-use hyper::header::HOST;
+use hyper::body::{Body, Incoming};
+use hyper::header::{CONTENT_LENGTH, HOST};
 use hyper_util::rt::TokioIo;
+use std::convert::Infallible;
 use std::future::Future;
 use std::net::SocketAddr;
 use std::time::Duration;
 use tokio::net::TcpStream;
+use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
 pub use hyper::{Method, StatusCode};
 
 /// Longest line of a stream.
-const LINE_MAX: usize = 64 * 1024;
+const LINE_MAX: usize = 2 * 1024 * 1024;
 
 /// Why there is no answer.
 #[derive(Debug, thiserror::Error)]
@@ -122,6 +125,49 @@ impl HttpClient {
         .await
     }
 
+    /// `POST path` with a body that comes in pieces, `len` bytes together. Takes as long as it takes.
+    pub async fn upload(
+        &self,
+        path: &str,
+        headers: &[(&str, &str)],
+        len: u64,
+        pieces: mpsc::Receiver<Bytes>,
+    ) -> Result<Answer, HttpClientError> {
+        let length = len.to_string();
+        let mut headers = headers.to_vec();
+        headers.push(("content-length", &length));
+        let body = ChannelBody(pieces);
+        let (response, _connection) = self.send_body(Method::POST, path, &headers, body).await?;
+        let status = response.status();
+        let collected = Limited::new(response.into_body(), self.body_max);
+        let body = collected.collect().await;
+        Ok(Answer {
+            status,
+            body: body.map_err(|_| HttpClientError::Body)?.to_bytes(),
+        })
+    }
+
+    /// `GET path`, whose body comes in pieces of any length. Takes as long as it takes.
+    pub async fn download(
+        &self,
+        path: &str,
+        headers: &[(&str, &str)],
+    ) -> Result<Pieces, HttpClientError> {
+        self.in_time(async {
+            let (response, connection) =
+                self.send(Method::GET, path, headers, Bytes::new()).await?;
+            let len = response.headers().get(CONTENT_LENGTH);
+            let len = len.and_then(|v| v.to_str().ok()?.parse().ok());
+            Ok(Pieces {
+                status: response.status(),
+                len,
+                body: response.into_body(),
+                _connection: connection,
+            })
+        })
+        .await
+    }
+
     async fn send(
         &self,
         method: Method,
@@ -129,6 +175,19 @@ impl HttpClient {
         headers: &[(&str, &str)],
         body: Bytes,
     ) -> Result<(hyper::Response<Incoming>, Connection), HttpClientError> {
+        self.send_body(method, path, headers, Full::new(body)).await
+    }
+
+    async fn send_body<B>(
+        &self,
+        method: Method,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: B,
+    ) -> Result<(hyper::Response<Incoming>, Connection), HttpClientError>
+    where
+        B: Body<Data = Bytes, Error = Infallible> + Send + 'static,
+    {
         let mut request = hyper::Request::builder()
             .method(method)
             .uri(path)
@@ -136,7 +195,7 @@ impl HttpClient {
         for (name, value) in headers {
             request = request.header(*name, *value);
         }
-        let request = request.body(Full::new(body))?;
+        let request = request.body(body)?;
         let unreachable = |source| HttpClientError::Unreachable {
             address: self.address,
             source,
@@ -173,6 +232,28 @@ impl Drop for Connection {
     }
 }
 
+/// An answer that comes in pieces.
+pub struct Pieces {
+    /// 200 and the like.
+    pub status: StatusCode,
+    /// How long it says to be.
+    pub len: Option<u64>,
+    body: Incoming,
+    _connection: Connection,
+}
+
+impl Pieces {
+    /// The next piece, or `None` after the last. A body that ends too early is an error.
+    pub async fn next(&mut self) -> Result<Option<Bytes>, HttpClientError> {
+        while let Some(frame) = self.body.frame().await {
+            if let Ok(data) = frame?.into_data() {
+                return Ok(Some(data));
+            }
+        }
+        Ok(None)
+    }
+}
+
 /// An answer that comes line by line.
 pub struct Lines {
     /// 200 and the like.
@@ -184,7 +265,7 @@ pub struct Lines {
 
 impl Lines {
     /// The next line without its end, or `None` after the last. Cancel safe. A line of more than
-    /// 64 KiB is [`HttpClientError::Body`].
+    /// 2 MiB is [`HttpClientError::Body`].
     pub async fn next(&mut self) -> Result<Option<String>, HttpClientError> {
         loop {
             if let Some(end) = self.buffer.iter().position(|b| *b == b'\n') {

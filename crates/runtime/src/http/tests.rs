@@ -3,6 +3,7 @@
 use super::*;
 use crate::http_client::{HttpClient, HttpClientError};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 

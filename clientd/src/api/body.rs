@@ -1,0 +1,67 @@
+//! A request's JSON: within its length and its time, and calling itself what it is.
+
+use super::gate;
+use super::problem::Problem;
+use super::routes::Body;
+use bytes::Bytes;
+use http_body_util::{BodyExt, LengthLimitError, Limited};
+use hyper::body::Body as _;
+use runtime::http::Request;
+use serde::de::DeserializeOwned;
+use std::time::Duration;
+
+/// Most bytes of a request's JSON.
+pub(super) const JSON_MAX: usize = 64 * 1024;
+/// Of a message: the longest text, each byte of it escaped as six.
+pub(super) const MESSAGE_MAX: usize = 6 * messaging::BODY_MAX + 1024;
+/// For a body to come in.
+const TIMEOUT: Duration = Duration::from_secs(10);
+
+/// The body of a route.
+pub(super) async fn json<T: DeserializeOwned>(request: Request, body: Body) -> Result<T, Problem> {
+    let optional = matches!(body, Body::Json(_, false));
+    read(request, JSON_MAX, optional).await
+}
+
+/// A body of another length.
+pub(super) async fn json_of<T: DeserializeOwned>(
+    request: Request,
+    max: usize,
+) -> Result<T, Problem> {
+    read(request, max, false).await
+}
+
+/// `optional`: no body at all is as good as `{}`.
+async fn read<T: DeserializeOwned>(
+    request: Request,
+    max: usize,
+    optional: bool,
+) -> Result<T, Problem> {
+    let announced = request.body().size_hint().lower();
+    if announced > max as u64 {
+        return Err(Problem::body_too_large(max));
+    }
+    let is_json = gate::is_type(request.headers(), "application/json");
+    let collecting = Limited::new(request.into_body(), max).collect();
+    let bytes = match tokio::time::timeout(TIMEOUT, collecting).await {
+        Ok(Ok(collected)) => collected.to_bytes(),
+        Ok(Err(error)) if error.is::<LengthLimitError>() => {
+            return Err(Problem::body_too_large(max));
+        }
+        Ok(Err(_)) => return Err(Problem::new("bad_body", "the body cannot be read")),
+        Err(_) => return Err(Problem::new("slow_body", "the body came too slowly")),
+    };
+    let bytes = match (bytes.is_empty(), optional) {
+        (true, true) => Bytes::from_static(b"{}"),
+        _ if !is_json => {
+            let detail = "send JSON, and say so: Content-Type: application/json";
+            return Err(Problem::new("not_json", detail));
+        }
+        _ => bytes,
+    };
+    serde_json::from_slice(&bytes).map_err(|error| {
+        // serde's text can repeat what was sent; it goes back to the sender alone.
+        let detail = format!("the body is not as documented: {error}");
+        Problem::new("bad_json", detail)
+    })
+}
