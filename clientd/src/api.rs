@@ -42,6 +42,21 @@ const ANSWER_TIMEOUT: Duration = Duration::from_secs(15);
 const FAILURES_MAX: u32 = 20;
 const SLOWED: Duration = Duration::from_millis(250);
 
+/// Method and path of every route, with values that are well-formed and name nothing.
+#[cfg(test)]
+pub(crate) fn every_route() -> Vec<(&'static str, String)> {
+    let none = "0".repeat(32);
+    let fill = |path: &str| {
+        let ids = ["{contact}", "{message_id}", "{blob}"];
+        let path = ids
+            .iter()
+            .fold(path.to_owned(), |p, id| p.replace(id, &none));
+        format!("/v1/{}", path.replace("{id}", "a").replace("{app}", "77"))
+    };
+    let routes = routes::ROUTES.iter();
+    routes.map(|r| (r.method.as_str(), fill(r.path))).collect()
+}
+
 /// What requests are answered from.
 pub(crate) struct Api {
     pub(crate) commands: mpsc::Sender<Command>,
@@ -160,7 +175,7 @@ impl Api {
             Op::Events => return events::answer(self, &call, &request).await,
             Op::Socket => return socket::open(self, &call, request),
             Op::Upload => return blobs::upload(self, &call, request).await,
-            Op::Blobs => return blobs::list(self, &call).await,
+            Op::Blobs => return blobs::list(self, &call),
             Op::Download => return blobs::download(self, &call, &request).await,
             Op::BlobInfo => return blobs::info(self, &call),
             Op::RemoveBlob => return blobs::remove(self, &call).await,

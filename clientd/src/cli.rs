@@ -236,15 +236,14 @@ pub(crate) fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
             };
         }
     };
-    let done = match &cli.verb {
-        Verb::Completions { shell } => {
-            let mut command = Cli::command();
-            let mut script = Vec::new();
-            clap_complete::generate(*shell, &mut command, "clientd", &mut script);
-            say(&String::from_utf8_lossy(&script))
-        }
-        Verb::Openapi => say(crate::api::openapi_document().trim_end()),
-        verb => with_config(&cli, verb, parent),
+    let done = if let Verb::Completions { shell } = &cli.verb {
+        let (mut command, mut script) = (Cli::command(), Vec::new());
+        clap_complete::generate(*shell, &mut command, "clientd", &mut script);
+        say(String::from_utf8_lossy(&script).trim_end())
+    } else if let Verb::Openapi = &cli.verb {
+        say(crate::api::openapi_document().trim_end())
+    } else {
+        with_config(&cli, parent)
     };
     match done {
         Ok(()) => ExitCode::from(u8::try_from(exit::OK).unwrap_or(0)),
@@ -255,13 +254,15 @@ pub(crate) fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     }
 }
 
-fn with_config(cli: &Cli, verb: &Verb, parent: u32) -> Result<(), NodeError> {
+fn with_config(cli: &Cli, parent: u32) -> Result<(), NodeError> {
     let file = cli.config.clone().or_else(default_config);
     let config = Config::load(file.as_deref(), cli.data.as_deref())?;
-    match verb {
-        Verb::Init => init(&config),
-        Verb::Run(args) => daemon(&config, args, parent),
-        verb => person(&config, verb),
+    if let Verb::Init = &cli.verb {
+        init(&config)
+    } else if let Verb::Run(args) = &cli.verb {
+        daemon(&config, args, parent)
+    } else {
+        person(&config, &cli.verb)
     }
 }
 

@@ -2,9 +2,12 @@
 //! not exist, and an entry gateway that is a test. The real network is `localnet check`.
 
 mod apps;
+mod blobs;
 mod browsers;
 mod directories;
 mod gateway;
+mod hostile;
 mod messages;
+mod sockets;
 mod starts;
 mod world;

@@ -22,8 +22,8 @@ use std::time::Duration;
 use store::StoreError;
 use tokio::sync::mpsc;
 
-/// A body or a reader that moves nothing for so long is let go.
-const STUCK: Duration = Duration::from_secs(30);
+/// A body or a reader that moves nothing for so long is let go. Tests wait less.
+const STUCK: Duration = Duration::from_secs(if cfg!(test) { 1 } else { 30 });
 /// Pieces that wait for the disk, or for a reader.
 const BUFFER: usize = 4;
 
@@ -80,7 +80,7 @@ async fn blocking<T: Send + 'static>(
         .map_err(Problem::from)
 }
 
-pub(super) async fn list(api: &Api, call: &Call<'_>) -> Result<Response, Problem> {
+pub(super) fn list(api: &Api, call: &Call<'_>) -> Result<Response, Problem> {
     let after = call.given.text("cursor").unwrap_or_default().to_owned();
     let limit = call.given.limit();
     let mut all = api.files.all().into_iter();

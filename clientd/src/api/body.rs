@@ -14,8 +14,8 @@ use std::time::Duration;
 pub(super) const JSON_MAX: usize = 64 * 1024;
 /// Of a message: the longest text, each byte of it escaped as six.
 pub(super) const MESSAGE_MAX: usize = 6 * messaging::BODY_MAX + 1024;
-/// For a body to come in.
-const TIMEOUT: Duration = Duration::from_secs(10);
+/// For a body to come in. Tests wait less.
+const TIMEOUT: Duration = Duration::from_secs(if cfg!(test) { 1 } else { 10 });
 
 /// The body of a route.
 pub(super) async fn json<T: DeserializeOwned>(request: Request, body: Body) -> Result<T, Problem> {

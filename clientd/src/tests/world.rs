@@ -184,6 +184,21 @@ impl Running {
         Stream(tcp)
     }
 
+    /// Whether a stream opens with these headers.
+    pub(crate) async fn try_stream(&self, headers: &[(String, String)]) -> bool {
+        let mut text = "GET /v1/events HTTP/1.1\r\n".to_owned();
+        for (name, value) in headers {
+            text += &format!("{name}: {value}\r\n");
+        }
+        let mut tcp = TcpStream::connect(self.address).await.unwrap();
+        tcp.write_all(format!("{text}\r\n").as_bytes())
+            .await
+            .unwrap();
+        let mut first = [0; 12];
+        tcp.read_exact(&mut first).await.unwrap();
+        &first == b"HTTP/1.1 200"
+    }
+
     /// Waits until the daemon ends by itself.
     pub(crate) async fn ended(self) {
         self.daemon.wait().await.unwrap();
@@ -214,6 +229,7 @@ impl Running {
         self.bytes(format!("{text}\r\n{body}").as_bytes()).await
     }
 
+    /// Bytes as they are, on a connection of their own.
     pub(crate) async fn bytes(&self, request: &[u8]) -> Answer {
         let mut tcp = TcpStream::connect(self.address).await.unwrap();
         // A server that has seen enough may close before it read all.
@@ -295,7 +311,10 @@ fn parse_events(text: &str) -> Vec<(u64, Value)> {
 pub(crate) struct Answer {
     pub(crate) status: u16,
     pub(crate) headers: String,
+    pub(crate) body: String,
     pub(crate) json: Value,
+    /// Every byte that came.
+    pub(crate) whole: String,
 }
 
 impl Answer {
@@ -310,6 +329,8 @@ impl Answer {
             status,
             headers: headers.to_lowercase(),
             json: serde_json::from_str(body).unwrap_or(Value::Null),
+            body: body.to_owned(),
+            whole: text.to_owned(),
         }
     }
 
