@@ -25,7 +25,7 @@ impl EventLoop {
             network: network.map(|n| directory::hex::encode(&n.0)),
             contact: ContactId::of(&self.messenger.identity()).to_string(),
             name: self.name.clone(),
-            text_max: messaging::inner::BODY_MAX,
+            text_max: messaging::BODY_MAX,
         }
     }
 
