@@ -236,7 +236,8 @@ fn collect(folder: &Path, files: &mut Vec<PathBuf>) {
     for entry in std::fs::read_dir(folder).unwrap().flatten() {
         if entry.path().is_dir() {
             collect(&entry.path(), files);
-        } else {
+        } else if entry.file_name() != "ballast" {
+            // Reserved and never written.
             files.push(entry.path());
         }
     }

@@ -201,7 +201,8 @@ fn everything_in(folder: &std::path::Path, into: &mut Vec<u8>) {
             everything_in(&path, into);
         } else if path
             .file_name()
-            .is_some_and(|n| n != crate::token::TOKEN_FILE)
+            // The ballast is reserved and never written.
+            .is_some_and(|n| n != crate::token::TOKEN_FILE && n != "ballast")
         {
             into.extend(std::fs::read(&path).unwrap());
         }

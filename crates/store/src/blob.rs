@@ -17,7 +17,7 @@ pub use file::{Blob, RECORD_MAX};
 pub use writer::BlobWriter;
 
 use crate::derive::derive;
-use crate::error::{StoreError, While, is_no_space};
+use crate::error::{OrNoSpace, StoreError, While};
 use crate::files::LockedFolder;
 use crate::space::Space;
 use file::{Geometry, file_len};
@@ -287,15 +287,7 @@ fn make(path: &Path) -> Result<File, StoreError> {
         .create_new(true)
         .mode(0o600)
         .open(path);
-    room(made, "making a blob")
-}
-
-/// A full disk is a refusal here: no blob shares a file with another, and none is acknowledged.
-fn room<T>(done: std::io::Result<T>, what: &'static str) -> Result<T, StoreError> {
-    match done {
-        Err(error) if is_no_space(&error) => Err(StoreError::NoSpace),
-        done => done.while_doing(what),
-    }
+    made.or_no_space("making a blob")
 }
 
 fn parse_name(name: &str) -> Option<BlobId> {

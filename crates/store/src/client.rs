@@ -10,23 +10,26 @@
 //! with a key of its own in a small file that is overwritten in place (`client/vaults.rs`). A wiped
 //! vault's records open with nothing that is left on the disk, the store's key included.
 //!
-//! Reading order: this file · `client/rows.rs` (how a record is sealed) · `client/vaults.rs` ·
+//! Reading order: this file · `client/rows.rs` (how a record is sealed) · `client/pieces.rs` · `client/vaults.rs` ·
 //! `client/rebuild.rs` (upgrade, and what a damaged store still gives) · `client/header.rs`.
 
 mod header;
+mod pieces;
 mod rebuild;
 mod rows;
 mod vaults;
 
 pub use rebuild::Salvaged;
 
-use crate::database::{Batch, Database};
+use crate::database::{Batch, Database, Pair};
 use crate::derive::derive;
 use crate::error::StoreError;
 use crate::files::LockedFolder;
 use crate::ledger::{Entry, Ledger};
 use header::LOG_FOLDER;
+use pieces::Joiner;
 use rows::{RowKeys, Unsealed};
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::path::Path;
 use vaults::Vaults;
@@ -36,8 +39,11 @@ use zeroize::Zeroizing;
 
 /// Longest key in bytes.
 pub const KEY_MAX: usize = 1024;
-/// Longest value in bytes; longer ones would leave sled's log for files of their own.
+/// Longest value in bytes.
 pub const VALUE_MAX: usize = 96 * 1024;
+
+/// Room that is wanted before the store grows: a batch of the longest messages.
+const GROWTH: u64 = 1 << 20;
 
 const TREE_RECORDS: usize = 0;
 const TREES: [&str; 1] = ["records"];
@@ -76,6 +82,8 @@ pub struct ClientStore {
     keys: RowKeys,
     vaults: Vaults,
     rng: KeyRng,
+    /// Bytes of all sealed rows.
+    live: u64,
     stopped: bool,
     folder: LockedFolder,
 }
@@ -133,6 +141,7 @@ impl ClientStore {
             keys: RowKeys::new(key),
             vaults,
             rng,
+            live: 0,
             stopped: false,
             folder,
         };
@@ -144,7 +153,32 @@ impl ClientStore {
         };
         store.write(&[], &orphans)?;
         store.vaults.release()?;
+        store.live = store.count_live()?;
         Ok(store)
+    }
+
+    /// Whether the store may grow. Where it says no, what is there can still be read, replaced and
+    /// deleted for a while; more is to be refused to whoever brings it.
+    pub fn has_room(&self) -> bool {
+        let room = self.db.has_room_to_grow(GROWTH, self.live);
+        room.unwrap_or(false)
+    }
+
+    /// Takes and gives back the room that is kept for a full disk. To be called about once a second.
+    pub fn tend(&mut self) -> Result<(), StoreError> {
+        self.running()?;
+        let done = self.db.tend();
+        self.stopped |= done.is_err();
+        done
+    }
+
+    fn count_live(&self) -> Result<u64, StoreError> {
+        let mut live = 0;
+        self.db.each(TREE_RECORDS, |name, piece| {
+            live += (name.len() + piece.len()) as u64;
+            Ok(())
+        })?;
+        Ok(live)
     }
 
     /// All records of a table by ascending key. Reads the whole store: meant for the start.
@@ -166,7 +200,7 @@ impl ClientStore {
     pub fn get(&self, table: u8, key: &[u8]) -> Result<Option<Zeroizing<Vec<u8>>>, StoreError> {
         self.running()?;
         let name = self.keys.name(table, key);
-        let Some(sealed) = self.db.get(TREE_RECORDS, &name)? else {
+        let Some(sealed) = pieces::get(&self.db, TREE_RECORDS, &name)? else {
             return Ok(None);
         };
         match self.keys.unseal(&name, &sealed, &self.vaults)? {
@@ -176,7 +210,8 @@ impl ClientStore {
     }
 
     /// Makes all changes, or none of them; they are durable when this returns. Of several writes to
-    /// one record the last one holds. [`StoreError::Full`]: too many vaults.
+    /// one record the last one holds. [`StoreError::Full`]: too many vaults. [`StoreError::NoSpace`]:
+    /// the disk is full to the last; the same may be tried again.
     pub fn commit(&mut self, writes: &[Write]) -> Result<(), StoreError> {
         self.running()?;
         let too_long = |w: &Write| {
@@ -204,9 +239,14 @@ impl ClientStore {
             return Ok(());
         }
         self.vaults.wipe(vault)?;
+        // From here on nothing opens its records. What removes them may wait for room: a start does
+        // it.
         let orphans = self.orphans()?;
-        self.write(&[], &orphans)?;
-        self.vaults.release()
+        match self.write(&[], &orphans) {
+            Ok(()) => self.vaults.release(),
+            Err(StoreError::NoSpace) => Ok(()),
+            Err(error) => Err(error),
+        }
     }
 
     /// The folder it lies in.
@@ -223,12 +263,16 @@ impl ClientStore {
     }
 
     fn each(&self, mut visit: impl FnMut(&[u8], Unsealed)) -> Result<(), StoreError> {
-        self.db.each(TREE_RECORDS, |name, sealed| {
-            if name != COMMITS {
-                visit(name, self.keys.unseal(name, sealed, &self.vaults)?);
+        let mut joiner = Joiner::default();
+        let mut take = |row: Option<Pair>| -> Result<(), StoreError> {
+            if let Some((name, sealed)) = row {
+                visit(&name, self.keys.unseal(&name, &sealed, &self.vaults)?);
             }
             Ok(())
-        })
+        };
+        self.db
+            .each(TREE_RECORDS, |key, piece| take(joiner.push(key, piece)))?;
+        take(joiner.end())
     }
 
     /// Names of records whose vault is gone.
@@ -243,6 +287,10 @@ impl ClientStore {
     }
 
     fn write(&mut self, writes: &[Write], remove: &[Vec<u8>]) -> Result<(), StoreError> {
+        let values = writes.iter().filter_map(|w| w.value.as_ref());
+        let bytes: usize = values.map(|v| v.len()).sum();
+        // sled may write a page anew for each.
+        self.db.reserve(2 * bytes as u64)?;
         let with_value = writes.iter().filter(|w| w.value.is_some());
         for vault in with_value.filter_map(|w| w.vault) {
             self.vaults.ensure(vault, &mut self.rng)?;
@@ -253,22 +301,29 @@ impl ClientStore {
             buckets: 0,
         };
         let mut batch = Batch::default();
-        for write in writes {
-            let name = self.keys.name(write.table, &write.key);
+        let (mut fresh, mut gone) = (0, 0);
+        // Of several writes to one row the last holds.
+        let named = writes.iter().map(|w| (self.keys.name(w.table, &w.key), w));
+        let last: BTreeMap<[u8; 32], &Write> = named.collect();
+        for (name, write) in last {
             match &write.value {
                 Some(value) => {
                     let row = (write.table, &write.key[..], &value[..]);
                     let (vaults, rng) = (&self.vaults, &mut self.rng);
                     let sealed = self.keys.seal(row, write.vault, vaults, rng)?;
-                    batch.insert(&name, sealed);
+                    fresh += sealed.len() as u64;
+                    gone += pieces::put(&self.db, TREE_RECORDS, &mut batch, &name, &sealed)?;
                 }
-                None => batch.remove(&name),
+                None => gone += pieces::remove(&self.db, TREE_RECORDS, &mut batch, &name)?,
             }
         }
-        remove.iter().for_each(|name| batch.remove(name));
+        for name in remove {
+            gone += pieces::remove(&self.db, TREE_RECORDS, &mut batch, name)?;
+        }
         // In the same batch, so that the count never says more or less than the records.
         batch.insert(COMMITS, entry.commits.to_be_bytes().to_vec());
         self.db.apply(TREE_RECORDS, batch)?;
+        self.live = (self.live + fresh).saturating_sub(gone);
         self.db.sync()?;
         self.ledger.write(&self.header, entry, &mut self.rng)?;
         self.header.sync_data().map_err(|source| StoreError::Io {

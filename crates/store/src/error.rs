@@ -95,3 +95,17 @@ impl<T> While<T> for io::Result<T> {
         self.map_err(|source| StoreError::Io { what, source })
     }
 }
+
+/// For writes whose failure changes nothing: a full disk is a refusal.
+pub(crate) trait OrNoSpace<T> {
+    fn or_no_space(self, what: &'static str) -> Result<T, StoreError>;
+}
+
+impl<T> OrNoSpace<T> for io::Result<T> {
+    fn or_no_space(self, what: &'static str) -> Result<T, StoreError> {
+        match self {
+            Err(error) if is_no_space(&error) => Err(StoreError::NoSpace),
+            done => done.while_doing(what),
+        }
+    }
+}

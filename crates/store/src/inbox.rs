@@ -5,6 +5,10 @@
 //! still holds of the cell unreadable at once. Inbox ids never come here: [`InboxKey`] is a keyed
 //! hash.
 //!
+//! A full disk costs nothing that is there: no write is begun that might not find room
+//! (`crate::database`). New cells are refused, while cells are read and removed; what cannot be taken
+//! out of the log then is taken out later, its key is gone at once.
+//!
 //! [`InboxStore`] is synchronous and belongs to one thread; [`crate::InboxThread`] is that thread.
 
 mod buckets;
@@ -30,6 +34,11 @@ use wire::keys::IdentityPublic;
 use wire::request::Cell;
 use wire::rng::KeyRng;
 use wire::time::UnixTime;
+
+/// Room that one new cell or inbox may take, the growth of all files included.
+const GROWTH: u64 = 128 << 10;
+/// What a cell takes in the log.
+const CELL_BYTES: u64 = 2200;
 
 /// Cells and inboxes that one [`InboxStore::expire`] removes, so that it stays short.
 pub const EXPIRE_BATCH: usize = 256;
@@ -113,7 +122,13 @@ pub struct InboxStore {
     inboxes_by_expiry: BTreeSet<(UnixTime, InboxKey)>,
     expired_until: UnixTime,
     swept: Swept,
-    dirty: bool,
+    /// Something in the log is not durable yet.
+    log_dirty: bool,
+    /// A slot is not durable yet.
+    slots_dirty: bool,
+    /// Cells whose key is gone and which the log still holds, because it had no room to say so. At
+    /// most as many as there may be cells; after a crash the sweep finds them.
+    unremoved: BTreeSet<[u8; 40]>,
     stopped: bool,
     _folder: LockedFolder,
 }
@@ -168,10 +183,26 @@ impl InboxStore {
     /// Everything applied before is on the disk when this returns: first the log, then the slots.
     pub fn commit(&mut self) -> Result<(), StoreError> {
         self.running()?;
-        if !self.dirty {
-            return Ok(());
-        }
-        let done = self.sync();
+        let done = if self.log_dirty {
+            self.sync()
+        } else if self.slots_dirty {
+            self.sync_slots()
+        } else {
+            Ok(())
+        };
+        self.note(done)
+    }
+
+    /// Whether new cells and inboxes find room on the disk.
+    pub fn has_room(&self) -> bool {
+        self.room_to_grow().is_ok()
+    }
+
+    /// Takes and gives back the room that is kept for a full disk, and does what had to wait for
+    /// room. To be called about once a second.
+    pub fn tend(&mut self) -> Result<(), StoreError> {
+        self.running()?;
+        let done = self.db.tend().and_then(|()| self.remove_late());
         self.note(done)
     }
 
@@ -205,7 +236,41 @@ impl InboxStore {
         done
     }
 
+    fn room_to_grow(&self) -> Result<(), StoreError> {
+        let live = CELL_BYTES * (self.cells.len() + self.unremoved.len()) as u64;
+        match self.db.has_room_to_grow(GROWTH, live)? {
+            true => Ok(()),
+            false => Err(StoreError::NoSpace),
+        }
+    }
+
+    /// Whether the log takes another change; failures that are no want of room are failures.
+    fn log_has_room(&self) -> Result<bool, StoreError> {
+        match self.db.reserve(0) {
+            Ok(()) => Ok(true),
+            Err(StoreError::NoSpace) => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn remove_late(&mut self) -> Result<(), StoreError> {
+        while !self.unremoved.is_empty() && self.log_has_room()? {
+            for _ in 0..EXPIRE_BATCH {
+                let Some(key) = self.unremoved.pop_first() else {
+                    break;
+                };
+                self.log_dirty = true;
+                self.db.remove(TREE_CELLS, &key)?;
+            }
+        }
+        Ok(())
+    }
+
     fn put_inbox(&mut self, key: &InboxKey, record: &InboxRecord) -> Result<(), StoreError> {
+        if !self.inboxes.contains_key(key) {
+            self.room_to_grow()?;
+        }
+        self.db.reserve(0)?;
         let mut w = Writer::with_capacity(72);
         w.put(&record.reader.to_bytes())
             .put(&record.token_hash.0)
@@ -213,7 +278,7 @@ impl InboxStore {
         let sealed = self
             .record_key
             .seal(&record_place(key), &w.into_vec(), &mut self.rng);
-        self.dirty = true;
+        self.log_dirty = true;
         self.db.insert(TREE_INBOXES, &key.0, sealed)?;
         if let Some(old) = self.inboxes.insert(*key, record.expires) {
             self.inboxes_by_expiry.remove(&(old, *key));
@@ -223,6 +288,7 @@ impl InboxStore {
     }
 
     fn remove_inbox(&mut self, key: &InboxKey) -> Result<(), StoreError> {
+        self.db.reserve(0)?;
         let sequences: Vec<u64> = self
             .cells
             .range((*key, 0)..=(*key, u64::MAX))
@@ -233,7 +299,7 @@ impl InboxStore {
         }
         if let Some(expires) = self.inboxes.remove(key) {
             self.inboxes_by_expiry.remove(&(expires, *key));
-            self.dirty = true;
+            self.log_dirty = true;
             self.db.remove(TREE_INBOXES, &key.0)?;
         }
         Ok(())
@@ -251,11 +317,14 @@ impl InboxStore {
         if self.slots.is_full(self.cells.len()) {
             return Err(StoreError::Full);
         }
+        self.room_to_grow()?;
+        self.db.reserve(0)?;
         self.remove_cell(inbox, cell.sequence)?;
+        self.unremoved.remove(&cell_key(inbox, cell.sequence));
         let bucket = self.buckets.number(cell.expires);
         self.buckets.ensure(bucket, &mut self.rng)?;
         let slot = self.slots.take()?;
-        self.dirty = true;
+        (self.log_dirty, self.slots_dirty) = (true, true);
         let key = SealKey::from_bytes(self.rng.bytes());
         let place = cell_place(inbox, cell.sequence);
         let sealed = key.seal(&place, &content[..], &mut self.rng);
@@ -278,8 +347,13 @@ impl InboxStore {
         };
         self.cells_by_expiry
             .remove(&(kept.expires, *inbox, sequence));
-        self.dirty = true;
+        self.slots_dirty = true;
         self.slots.erase(kept.slot)?;
+        if !self.log_has_room()? {
+            self.unremoved.insert(cell_key(inbox, sequence));
+            return Ok(());
+        }
+        self.log_dirty = true;
         self.db.remove(TREE_CELLS, &cell_key(inbox, sequence))
     }
 
@@ -330,7 +404,9 @@ impl InboxStore {
             self.remove_cell(&inbox, sequence)?;
             expired.cells += 1;
         }
-        while expired.cells + expired.inboxes < EXPIRE_BATCH {
+        // Expired inboxes answer nobody; the log may say so later.
+        let room = self.log_has_room()?;
+        while room && expired.cells + expired.inboxes < EXPIRE_BATCH {
             let Some((_, inbox)) = first_by(&self.inboxes_by_expiry, now, |i| i.0) else {
                 break;
             };
@@ -338,7 +414,7 @@ impl InboxStore {
             expired.inboxes += 1;
         }
         expired.more = first_by(&self.cells_by_expiry, now, |c| c.0).is_some()
-            || first_by(&self.inboxes_by_expiry, now, |i| i.0).is_some();
+            || room && first_by(&self.inboxes_by_expiry, now, |i| i.0).is_some();
         Ok(expired)
     }
 
@@ -352,8 +428,13 @@ impl InboxStore {
             .insert(TREE_META, COMMITS, entry.commits.to_be_bytes().to_vec())?;
         self.db.sync()?;
         self.ledger.write(self.slots.file(), entry, &mut self.rng)?;
+        self.log_dirty = false;
+        self.sync_slots()
+    }
+
+    fn sync_slots(&mut self) -> Result<(), StoreError> {
         self.slots.sync()?;
-        self.dirty = false;
+        self.slots_dirty = false;
         Ok(())
     }
 }

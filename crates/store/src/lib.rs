@@ -13,6 +13,7 @@
 //! Files and threads are used here; no clock but the group commit's, no randomness that was not
 //! handed in.
 
+mod ballast;
 mod blob;
 mod client;
 mod database;
@@ -30,4 +31,6 @@ pub use client::{ClientStore, KEY_MAX, Record, Salvaged, VALUE_MAX, VaultId, Vau
 pub use error::StoreError;
 pub use inbox::{EXPIRE_BATCH, Expired, InboxStore, StoreConfig, Swept};
 pub use quarantine::{QUARANTINED_MAX, destroy, destroy_file, quarantine, quarantined};
-pub use thread::{BATCH_MAX, BATCH_TIME, Done, InboxThread, Job, OnDone, QUEUE_MAX, Refused};
+pub use thread::{
+    BATCH_MAX, BATCH_TIME, Done, InboxThread, Job, OnDone, QUEUE_MAX, Refused, TEND_EVERY,
+};

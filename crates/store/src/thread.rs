@@ -2,12 +2,14 @@
 //!
 //! Orders come over a bounded queue and are applied in their order; the answer to an applied order is
 //! given only after a commit, which comes after [`BATCH_MAX`] of them or [`BATCH_TIME`] after the
-//! first, whichever is sooner. Reads are answered at once. After a failure that is no refusal
+//! first, whichever is sooner. Reads are answered at once. About once a second the store looks after
+//! its room on the disk. After a failure that is no refusal
 //! everything is answered with [`Done::Failed`]: what memory holds is no longer what the disk holds.
 
 use crate::error::StoreError;
 use crate::inbox::InboxStore;
 use mizzle_core::stored::{InboxKey, StoreOp};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
 use std::sync::{Arc, OnceLock};
 use std::thread::JoinHandle;
@@ -21,6 +23,8 @@ pub const QUEUE_MAX: usize = 1024;
 pub const BATCH_MAX: usize = 64;
 /// How long the first change of a batch waits for others.
 pub const BATCH_TIME: Duration = Duration::from_millis(5);
+/// How often the store looks after its room on the disk.
+pub const TEND_EVERY: Duration = Duration::from_secs(1);
 
 /// An order for the thread.
 // Nearly every order is the large one.
@@ -87,6 +91,7 @@ pub struct InboxThread {
     jobs: Option<SyncSender<Job>>,
     thread: Option<JoinHandle<Result<(), StoreError>>>,
     failure: Arc<OnceLock<String>>,
+    has_room: Arc<AtomicBool>,
 }
 
 impl InboxThread {
@@ -94,10 +99,13 @@ impl InboxThread {
     pub fn spawn(store: InboxStore, on_done: OnDone) -> Result<Self, StoreError> {
         let (jobs, queue) = sync_channel(QUEUE_MAX);
         let failure = Arc::new(OnceLock::new());
+        let has_room = Arc::new(AtomicBool::new(store.has_room()));
         let worker = Worker {
             store,
             on_done,
             failure: Arc::clone(&failure),
+            has_room: Arc::clone(&has_room),
+            tended: Instant::now(),
             waiting: Vec::with_capacity(BATCH_MAX),
             oldest: None,
             expiring: None,
@@ -113,6 +121,7 @@ impl InboxThread {
             jobs: Some(jobs),
             thread: Some(thread),
             failure,
+            has_room,
         })
     }
 
@@ -128,6 +137,11 @@ impl InboxThread {
     /// Why the store has stopped; `None` while it runs.
     pub fn failure(&self) -> Option<&str> {
         self.failure.get().map(String::as_str)
+    }
+
+    /// Whether the disk has room for new cells; looked up every [`TEND_EVERY`].
+    pub fn has_room(&self) -> bool {
+        self.has_room.load(Ordering::Relaxed)
     }
 
     /// Does what was ordered before, commits, answers, and ends the thread.
@@ -156,6 +170,8 @@ struct Worker {
     store: InboxStore,
     on_done: OnDone,
     failure: Arc<OnceLock<String>>,
+    has_room: Arc<AtomicBool>,
+    tended: Instant,
     /// Applied, not yet committed.
     waiting: Vec<u64>,
     /// When the first change since the last commit was made.
@@ -177,6 +193,9 @@ impl Worker {
                 // Also under a load that leaves no idle moment.
                 self.expire();
             }
+            if self.tended.elapsed() >= TEND_EVERY {
+                self.tend();
+            }
         }
         self.commit();
         match self.failure.get() {
@@ -191,8 +210,19 @@ impl Worker {
         }
         match self.oldest {
             Some(oldest) => queue.recv_timeout(BATCH_TIME.saturating_sub(oldest.elapsed())),
-            None => queue.recv().map_err(|_| RecvTimeoutError::Disconnected),
+            None => queue.recv_timeout(TEND_EVERY.saturating_sub(self.tended.elapsed())),
         }
+    }
+
+    fn tend(&mut self) {
+        self.tended = Instant::now();
+        match self.store.tend() {
+            Ok(()) => self.changed(),
+            Err(StoreError::Stopped) => {}
+            Err(error) => self.stop(&error),
+        }
+        let has = self.store.has_room();
+        self.has_room.store(has, Ordering::Relaxed);
     }
 
     fn handle(&mut self, job: Job) {

@@ -3,8 +3,8 @@
 //! A record that was never written is zero; one that a power cut tore does not open, and is written
 //! again by whoever asks [`Blob::missing`] at the start.
 
-use super::{BlobId, BlobKey, room};
-use crate::error::{StoreError, While};
+use super::{BlobId, BlobKey};
+use crate::error::{OrNoSpace, StoreError, While};
 use rustix::fs::{FallocateFlags, fallocate};
 use rustix::io::Errno;
 use std::fs::File;
@@ -236,7 +236,7 @@ impl Blob {
 
     /// Everything written so far is on the disk when this returns.
     pub fn sync(&self) -> Result<(), StoreError> {
-        room(self.file.sync_data(), "syncing a blob")
+        self.file.sync_data().or_no_space("syncing a blob")
     }
 
     /// Seals a record of any fitting length, filled up with zeros.
@@ -246,7 +246,7 @@ impl Blob {
         let place = place(self.id, &index.to_be_bytes());
         let sealed = self.record_key.seal(&place, &padded, &mut self.rng);
         let done = self.file.write_all_at(&sealed, self.geometry.offset(index));
-        room(done, "writing a blob")
+        done.or_no_space("writing a blob")
     }
 
     pub(super) fn set_len(&mut self, len: u64) -> Result<(), StoreError> {
@@ -258,8 +258,12 @@ impl Blob {
     pub(super) fn allocate(&self) -> Result<(), StoreError> {
         let len = file_len(self.geometry);
         match fallocate(&self.file, FallocateFlags::empty(), 0, len) {
-            Err(Errno::OPNOTSUPP | Errno::NOSYS) => room(self.file.set_len(len), "growing a blob"),
-            done => room(done.map_err(Into::into), "growing a blob"),
+            Err(Errno::OPNOTSUPP | Errno::NOSYS) => {
+                self.file.set_len(len).or_no_space("growing a blob")
+            }
+            done => done
+                .map_err(std::io::Error::from)
+                .or_no_space("growing a blob"),
         }
     }
 
@@ -275,7 +279,9 @@ impl Blob {
         let mut w = Writer::with_capacity(HEAD_LEN as usize);
         w.put(&clear).put(&sealed);
         let head = w.into_padded(HEAD_LEN as usize);
-        room(self.file.write_all_at(&head, 0), "writing a blob's head")
+        self.file
+            .write_all_at(&head, 0)
+            .or_no_space("writing a blob's head")
     }
 }
 

@@ -5,10 +5,11 @@
 //! removed; a damaged one is kept as `<folder>.corrupt-<seconds>`.
 
 use super::header::{self, LOG_FOLDER};
+use super::pieces::Joiner;
 use super::rows::{Row, RowKeys, Unsealed};
 use super::vaults::{self, Vaults};
 use super::{COMMITS, ClientStore, TREE_RECORDS, TREES, VaultOf, Write, open_log};
-use crate::database::Database;
+use crate::database::{Database, Pair};
 use crate::derive::derive;
 use crate::error::{StoreError, While};
 use crate::files::{LockedFolder, make_folder, sync_parent};
@@ -122,14 +123,15 @@ fn read_what_opens(
     let Ok(db) = Database::open(&log, &TREES) else {
         return Ok(());
     };
-    db.each_readable(TREE_RECORDS, |name, sealed| {
-        if name == COMMITS {
+    let mut joiner = Joiner::default();
+    let mut take = |row: Option<Pair>| {
+        let Some((name, sealed)) = row else {
             return Ok(());
-        }
-        let row = match keys.unseal(name, sealed, &vaults) {
+        };
+        let row = match keys.unseal(&name, &sealed, &vaults) {
             Ok(Unsealed::Row(row)) => Some(row),
             Ok(Unsealed::Wiped) => None,
-            Err(_) => keys.unseal_v1(name, sealed).ok().map(|mut row| {
+            Err(_) => keys.unseal_v1(&name, &sealed).ok().map(|mut row| {
                 row.vault = vault_of(row.table, &row.record.0);
                 row
             }),
@@ -144,7 +146,9 @@ fn read_what_opens(
                 Ok(())
             }
         }
-    })
+    };
+    db.each_readable(TREE_RECORDS, |key, piece| take(joiner.push(key, piece)))?;
+    take(joiner.end())
 }
 
 /// The vaults that can be read; where their file as a whole cannot, none.

@@ -6,7 +6,7 @@
 //! still have; nobody can open those.
 
 use super::VaultId;
-use crate::error::{StoreError, While};
+use crate::error::{OrNoSpace, StoreError, While};
 use crate::files::LockedFolder;
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -211,7 +211,7 @@ impl Vaults {
         let zeros = vec![0; more * SLOT_LEN];
         self.file
             .write_all_at(&zeros, offset(self.slots))
-            .while_doing("growing the file of the vaults")?;
+            .or_no_space("growing the file of the vaults")?;
         self.file.sync_all().while_doing("syncing the vaults")?;
         self.unused.extend((self.slots..self.slots + more).rev());
         self.slots += more;

@@ -72,7 +72,9 @@ pub(super) fn open(
         inboxes_by_expiry: BTreeSet::new(),
         expired_until: now,
         swept: Swept::default(),
-        dirty: true,
+        log_dirty: true,
+        slots_dirty: true,
+        unremoved: BTreeSet::new(),
         stopped: false,
         _folder: folder,
     };
@@ -80,7 +82,7 @@ pub(super) fn open(
         finish_making(&mut store)?;
     }
     let index = sweep(&mut store, now)?;
-    store.dirty = true;
+    store.log_dirty = true;
     store.sync()?;
     Ok((store, index))
 }

@@ -65,7 +65,8 @@ fn read_all(folder: &Path) -> Vec<(String, Vec<u8>)> {
         let path = entry.unwrap().path();
         if path.is_dir() {
             found.extend(read_all(&path));
-        } else {
+        } else if !path.ends_with("ballast") {
+            // The ballast is reserved and never written.
             let name = path.file_name().unwrap().to_string_lossy().into_owned();
             found.push((name, std::fs::read(&path).unwrap()));
         }

@@ -42,6 +42,8 @@ fn files(folder: &Path) -> Vec<PathBuf> {
         let path = entry.unwrap().path();
         match path.is_dir() {
             true => found.extend(files(&path)),
+            // Reserved and never written.
+            false if path.ends_with("ballast") => {}
             false => found.push(path),
         }
     }

@@ -117,7 +117,8 @@ pub(crate) fn copy_folder(from: &Path, to: &Path) {
         let target = to.join(entry.file_name());
         if entry.file_type().unwrap().is_dir() {
             copy_folder(&entry.path(), &target);
-        } else {
+        } else if entry.file_name() != "ballast" {
+            // Reserved and never written.
             std::fs::copy(entry.path(), &target).unwrap();
         }
     }

@@ -29,7 +29,8 @@ fn files(folder: &Path) -> Vec<PathBuf> {
         let path = entry.unwrap().path();
         if path.is_dir() {
             found.extend(files(&path));
-        } else {
+        } else if !path.ends_with("ballast") {
+            // Nobody reads it.
             found.push(path);
         }
     }
