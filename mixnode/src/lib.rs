@@ -2,8 +2,9 @@
 //!
 //! What a mix decides is in `crates/core`; what every node shares of the real world, in
 //! `runtime::node`. Here are the configuration ([`config`]) and the loop that joins them
-//! ([`eventloop`]). `gateway` is built alike.
+//! ([`eventloop`]). `gateway` is built alike. [`bench`] measures a node from outside.
 
+pub mod bench;
 pub mod config;
 pub mod eventloop;
 mod test_loss;
@@ -11,7 +12,7 @@ mod test_loss;
 use config::Config;
 use runtime::config::ConfigError;
 use runtime::node::NodeError;
-use runtime::node::command::{self, NodeDaemon};
+use runtime::node::command::{self, BenchOptions, NodeDaemon};
 use runtime::node::foundation::Foundation;
 use runtime::node::settings::Settings;
 use runtime::shutdown::Shutdown;
@@ -31,6 +32,7 @@ impl NodeDaemon for Mixnode {
     type Config = Config;
     const NAME: &'static str = "mixnode";
     const EXAMPLE: &'static str = include_str!("../mixnode.example.toml");
+    const HAS_BENCH: bool = true;
 
     fn settings(config: &Config) -> Settings {
         config.settings()
@@ -38,6 +40,10 @@ impl NodeDaemon for Mixnode {
 
     fn log(config: &Config) -> &str {
         &config.log
+    }
+
+    fn bench(config: &Config, options: &BenchOptions) -> Result<String, NodeError> {
+        bench::estimate::run(config, options)
     }
 
     fn check(config: &Config) -> Result<(), ConfigError> {

@@ -40,6 +40,13 @@ pub trait NodeDaemon {
     fn log(config: &Self::Config) -> &str;
     /// Refuses what cannot work; calls [`Settings::check`].
     fn check(config: &Self::Config) -> Result<(), ConfigError>;
+    /// Whether there is a verb `bench`.
+    const HAS_BENCH: bool = false;
+    /// Measures what this machine carries; what to say of it.
+    fn bench(_config: &Self::Config, _options: &BenchOptions) -> Result<String, NodeError> {
+        let text = format!("`{} bench` is not there", Self::NAME);
+        Err(NodeError::Ended(text))
+    }
     /// Makes or reads what the data folder holds beside the identity.
     fn prepare(_config: &Self::Config, _foundation: &mut Foundation) -> Result<(), NodeError> {
         Ok(())
@@ -51,6 +58,17 @@ pub trait NodeDaemon {
         shutdown: Shutdown,
         io: &Handle,
     ) -> Result<(), NodeError>;
+}
+
+/// What the verb `bench` is asked for.
+#[derive(Clone, Debug, clap::Args)]
+pub struct BenchOptions {
+    /// How long it may take, more or less.
+    #[arg(long, default_value_t = 20)]
+    pub seconds: u32,
+    /// The answer as JSON.
+    #[arg(long)]
+    pub json: bool,
 }
 
 #[derive(Parser)]
@@ -94,6 +112,15 @@ enum Verb {
         #[arg(long)]
         json: bool,
     },
+    /// Measure what this machine can carry, in packets a second and in users. Starts a node of its own.
+    Bench {
+        /// The configuration file, for threads, limits and disk; by default NAME.toml here, or the
+        /// defaults where there is none.
+        #[arg(long)]
+        config: Option<PathBuf>,
+        #[command(flatten)]
+        options: BenchOptions,
+    },
 }
 
 /// Runs the command in `args`, the program's name first.
@@ -101,6 +128,7 @@ pub fn main<D: NodeDaemon>(args: impl IntoIterator<Item = OsString>) -> ExitCode
     let parsed = Cli::command()
         .name(D::NAME)
         .bin_name(D::NAME)
+        .mut_subcommand("bench", |verb| verb.hide(!D::HAS_BENCH))
         .try_get_matches_from(args);
     let cli = match parsed.and_then(|matches| Cli::from_arg_matches(&matches)) {
         Ok(cli) => cli,
@@ -117,6 +145,7 @@ pub fn main<D: NodeDaemon>(args: impl IntoIterator<Item = OsString>) -> ExitCode
             die_with_parent,
         } => run::<D>(&path_or_default::<D>(config), check_config, die_with_parent),
         Verb::Status { config, json } => status::<D>(&path_or_default::<D>(config), json),
+        Verb::Bench { config, options } => bench::<D>(config, &options),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
@@ -272,6 +301,17 @@ pub fn loop_runtime() -> std::io::Result<tokio::runtime::Runtime> {
     tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
+}
+
+fn bench<D: NodeDaemon>(path: Option<PathBuf>, options: &BenchOptions) -> Result<(), NodeError> {
+    let default = path_or_default::<D>(None);
+    let config = match path {
+        Some(path) => load::<D>(&path)?,
+        None if default.exists() => load::<D>(&default)?,
+        None => D::Config::default(),
+    };
+    say(&D::bench(&config, options)?);
+    Ok(())
 }
 
 fn status<D: NodeDaemon>(path: &Path, json: bool) -> Result<(), NodeError> {
