@@ -8,11 +8,10 @@
 //! Nothing here protects anybody: whoever sees two probes can tell that they are neighbours. Never
 //! for traffic that carries something.
 
+use crate::foreign::aes128_ctr_xor;
 use crate::format::BuildError;
-use crate::keys::{FirstKeys, xor};
+use crate::keys::FirstKeys;
 use crate::layout::*;
-use aes::Aes128;
-use aes::cipher::{BlockCipherEncrypt, KeyInit};
 use curve25519_dalek::constants::ED25519_BASEPOINT_POINT;
 use curve25519_dalek::{EdwardsPoint, MontgomeryPoint, Scalar};
 use std::time::Duration;
@@ -98,25 +97,14 @@ fn header(
     own[ADDRESS_AT..DELAY_AT].copy_from_slice(&probe.next.to_bytes());
     own[DELAY_AT..NEXT_MAC_AT].copy_from_slice(&delay_nanos(probe.delay).to_be_bytes());
     own[NEXT_MAC_AT..].copy_from_slice(&probe.mark);
-    xor(own, &first_of_stream(&keys));
+    let stream_key = keys.first.first_chunk().expect("16 of 32 bytes");
+    aes128_ctr_xor(stream_key, own);
     rng.fill_bytes(&mut routing[HOP_LEN..]);
     let routing = &*routing;
     let mac = keys.mac(routing.try_into().expect("the rest of a header"));
     front[..ALPHA_LEN].copy_from_slice(alpha.as_bytes());
     front[ALPHA_LEN..].copy_from_slice(&mac);
     header
-}
-
-/// As much of the stream as one hop reads for itself.
-fn first_of_stream(keys: &FirstKeys) -> [u8; 64] {
-    let key: &[u8; 16] = keys.first.first_chunk().expect("16 of 32 bytes");
-    let mut stream = [0; 64];
-    let (blocks, _) = stream.as_chunks_mut::<16>();
-    for (block, counter) in blocks.iter_mut().zip(0u8..) {
-        block[15] = counter;
-    }
-    Aes128::new(key.into()).encrypt_blocks(aes::Block::cast_slice_from_core_mut(blocks));
-    stream
 }
 
 #[cfg(test)]
