@@ -60,8 +60,6 @@ const QUICK: Plan = Plan {
 pub(crate) struct Run {
     pub(crate) name: &'static str,
     pub(crate) capacity: f64,
-    /// Taken and let out a second when as many are sent as it takes.
-    flood: [f64; 2],
     pub(crate) windows: Vec<(u32, Window)>,
     tags: Value,
 }
@@ -126,11 +124,6 @@ fn case(title: &str, node: &[usize], own: &[usize], plan: &Plan) -> Case {
     );
     let mut runs = Vec::new();
     for (name, mut trial, capacity) in trials {
-        let flood = trial.flood((2.0 * capacity) as usize).unwrap();
-        println!(
-            "  {name:<14} as fast as it takes them: {:.0} packets/s taken, {:.0} out",
-            flood[0], flood[1]
-        );
         let loads = if name == VARIANTS[0].0 {
             plan.loads
         } else {
@@ -147,7 +140,6 @@ fn case(title: &str, node: &[usize], own: &[usize], plan: &Plan) -> Case {
         runs.push(Run {
             name,
             capacity,
-            flood,
             windows,
             tags: tags(&mut trial),
         });
@@ -295,9 +287,7 @@ fn main() {
                 shown
             });
             let windows: Value = windows.collect();
-            json!({"unwrap": run.name, "capacity_per_s": run.capacity,
-                   "flood": {"taken_per_s": run.flood[0], "passed_per_s": run.flood[1]},
-                   "windows": windows,
+            json!({"unwrap": run.name, "capacity_per_s": run.capacity, "windows": windows,
                    "tags": run.tags})
         });
         let runs: Value = runs.collect();

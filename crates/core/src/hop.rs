@@ -194,8 +194,7 @@ impl<F: PacketFormat> HopNode<F> {
         (!given).then(|| self.table.clone())
     }
 
-    /// A key is good during its epoch and an overlap before and after it. A packet may wait for its
-    /// unwrapping half as long as all that δ has to hide.
+    /// A key is good during its epoch and an overlap before and after it.
     fn refresh_table(&mut self, now: Instant) {
         if !std::mem::take(&mut self.keys_changed) {
             return;
@@ -210,7 +209,7 @@ impl<F: PacketFormat> HopNode<F> {
         let known = self.view.current(now).map(|d| d.parameters.hop_allowance);
         self.table = Arc::new(KeyTable {
             rows: self.keyring.epochs().map(row).collect(),
-            wait_max: known.unwrap_or(UNKNOWN_ALLOWANCE) / 2,
+            allowance: known.unwrap_or(UNKNOWN_ALLOWANCE),
         });
         self.table_given = false;
     }

@@ -1,7 +1,10 @@
 //! Accepts connections with limits: how many stand, how many shake hands, how many an address has.
 //!
 //! What a connection is shaken into is the caller's: see [`accept_loop`]. Whatever is over a limit
-//! is closed at once, before any public-key work.
+//! is closed at once, before any public-key work. Only handshakes make room for each other: one more
+//! than the limit ends the one that has taken longest. An honest handshake takes some round trips, so
+//! whoever wants to keep others out must open hundreds of connections in the time of one of them, and
+//! not hundreds in five seconds.
 
 use crate::link::LinkError;
 use crate::shutdown::Shutdown;
@@ -12,7 +15,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
+use tokio::sync::{Notify, Semaphore};
 use tokio::task::JoinSet;
 
 /// How long to wait when the system is out of file descriptors.
@@ -23,7 +26,7 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 pub struct InboundLimits {
     /// Connections at a time, those that shake hands included.
     pub connections_max: usize,
-    /// Handshakes at a time.
+    /// Handshakes at a time; one more ends the oldest.
     pub handshakes_max: usize,
     /// Connections at a time from one IPv4 address or one IPv6 /64.
     pub per_address_max: usize,
@@ -47,6 +50,8 @@ pub struct InboundCounters {
     pub accepted: AtomicU64,
     /// Connections closed at once because of a limit.
     pub refused: AtomicU64,
+    /// Handshakes ended for a newer one's sake.
+    pub displaced: AtomicU64,
     /// Connections whose handshake failed.
     pub failed: AtomicU64,
 }
@@ -70,7 +75,7 @@ pub async fn accept_loop<L, H, HF, S, SF>(
     SF: Future<Output = ()> + Send + 'static,
 {
     let connections = Arc::new(Semaphore::new(limits.connections_max));
-    let handshakes = Arc::new(Semaphore::new(limits.handshakes_max));
+    let handshakes = Handshakes::default();
     let addresses = PerAddress::new(limits.per_address_max);
     let mut tasks = JoinSet::new();
     loop {
@@ -90,17 +95,24 @@ pub async fn accept_loop<L, H, HF, S, SF>(
         };
         let permits = (
             connections.clone().try_acquire_owned(),
-            handshakes.clone().try_acquire_owned(),
             addresses.try_acquire(from.ip()),
         );
-        let (Ok(connection), Ok(shaking), Some(address)) = permits else {
+        let (Ok(connection), Some(address)) = permits else {
             counters.refused.fetch_add(1, Ordering::Relaxed);
             continue;
         };
+        let (shaking, displaced) = handshakes.begin(limits.handshakes_max);
+        if displaced {
+            counters.displaced.fetch_add(1, Ordering::Relaxed);
+        }
         let (handshake, serve, counters) = (handshake.clone(), serve.clone(), counters.clone());
         tasks.spawn(async move {
             let _held = (connection, address);
-            match handshake(tcp).await {
+            let shaken = tokio::select! {
+                shaken = handshake(tcp) => shaken,
+                () = shaking.displaced() => Err(LinkError::HandshakeTimeout),
+            };
+            match shaken {
                 Ok(link) => {
                     drop(shaking);
                     counters.accepted.fetch_add(1, Ordering::Relaxed);
@@ -115,6 +127,55 @@ pub async fn accept_loop<L, H, HF, S, SF>(
     }
     drop(listener);
     tasks.shutdown().await;
+}
+
+/// Handshakes under way, oldest first.
+#[derive(Clone, Default)]
+struct Handshakes(Arc<Mutex<Underway>>);
+
+#[derive(Default)]
+struct Underway {
+    begun: u64,
+    handshakes: BTreeMap<u64, Arc<Notify>>,
+}
+
+/// One of them; dropped when it is done.
+struct Shaking {
+    all: Handshakes,
+    number: u64,
+    end: Arc<Notify>,
+}
+
+impl Handshakes {
+    fn lock(&self) -> std::sync::MutexGuard<'_, Underway> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// One more; and whether the oldest had to end for it.
+    fn begin(&self, most: usize) -> (Shaking, bool) {
+        let mut underway = self.lock();
+        let full = underway.handshakes.len() >= most.max(1);
+        if full && let Some((_, oldest)) = underway.handshakes.pop_first() {
+            oldest.notify_one();
+        }
+        underway.begun += 1;
+        let (number, end) = (underway.begun, Arc::new(Notify::new()));
+        underway.handshakes.insert(number, end.clone());
+        let all = self.clone();
+        (Shaking { all, number, end }, full)
+    }
+}
+
+impl Shaking {
+    async fn displaced(&self) {
+        self.end.notified().await;
+    }
+}
+
+impl Drop for Shaking {
+    fn drop(&mut self) {
+        self.all.lock().handshakes.remove(&self.number);
+    }
 }
 
 /// Counts connections by address; at most `connections_max` entries.
@@ -192,6 +253,52 @@ mod tests {
         drop(first);
         assert!(limit.try_acquire(a).is_some());
         assert_eq!(limit.counts.lock().unwrap().len(), 1);
+    }
+
+    #[tokio::test]
+    async fn whoever_does_not_shake_hands_makes_room_for_whoever_does() {
+        use tokio::io::AsyncReadExt;
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let limits = InboundLimits {
+            handshakes_max: 2,
+            ..InboundLimits::default()
+        };
+        let counters = Arc::new(InboundCounters::default());
+        let shutdown = Shutdown::manual();
+        // A handshake is one byte.
+        let shake = |mut tcp: TcpStream| async move {
+            tcp.read_exact(&mut [0]).await?;
+            Ok(tcp)
+        };
+        let served = accept_loop(
+            listener,
+            limits,
+            counters.clone(),
+            shutdown.clone(),
+            shake,
+            |tcp, _from| async move {
+                let _held = tcp;
+                std::future::pending::<()>().await;
+            },
+        );
+        let task = tokio::spawn(served);
+        let mut idle = Vec::new();
+        for _ in 0..5 {
+            idle.push(TcpStream::connect(address).await.unwrap());
+        }
+        // The oldest were ended, in their order.
+        for tcp in &mut idle[..3] {
+            assert_eq!(tcp.read(&mut [0]).await.unwrap_or(0), 0);
+        }
+        let honest = TcpStream::connect(address).await.unwrap();
+        honest.try_write(&[1]).unwrap();
+        while counters.accepted.load(Ordering::Relaxed) == 0 {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        assert_eq!(counters.displaced.load(Ordering::Relaxed), 4);
+        shutdown.trigger();
+        task.await.unwrap();
     }
 
     #[tokio::test]

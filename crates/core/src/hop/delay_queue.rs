@@ -1,67 +1,93 @@
 //! The heart of a mix: frames by the moment they may leave. Never early, ties in order of arrival.
+//!
+//! A calendar: a list for each millisecond to come, and a heap for the one that is being emptied. So
+//! what it costs to take a packet in and out does not grow with how many wait
+//! (`docs/decisions/0006-the-data-path.md` has the measurement, `benches/delay_queue.rs` repeats it).
 
 use crate::transmit::Transmit;
 use sphinx::DiscardReason;
 use std::cmp::Reverse;
-use std::collections::BinaryHeap;
+use std::collections::{BTreeMap, BinaryHeap};
 use wire::time::Instant;
+
+/// Nanoseconds of one list: about a millisecond.
+const LIST_BITS: u32 = 20;
+/// Most lists that are kept for another millisecond when they are empty.
+const SPARE_MAX: usize = 64;
 
 /// Frames that wait. Holds at most `capacity`; one more is refused as `QueueFull`, because to
 /// evict one that waits would bend the distribution of delays.
 pub struct DelayQueue {
     capacity: usize,
-    sequence: u64,
-    heap: BinaryHeap<Reverse<Entry>>,
+    pushed: u64,
+    /// Frames, each in its place; a key says where.
+    frames: Vec<Option<Transmit>>,
+    free: Vec<u32>,
+    /// Keys of all moments before the start of the list `near_end`.
+    near: BinaryHeap<Reverse<Key>>,
+    near_end: u64,
+    /// All others. No list is empty.
+    later: BTreeMap<u64, List>,
+    spare: Vec<Vec<Key>>,
 }
 
-struct Entry {
+/// When, in which order among equals, and where the frame is.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct Key {
     at: Instant,
-    sequence: u64,
-    transmit: Transmit,
+    pushed: u64,
+    place: u32,
 }
 
-impl PartialEq for Entry {
-    fn eq(&self, other: &Self) -> bool {
-        self.cmp(other).is_eq()
-    }
-}
-
-impl Eq for Entry {}
-
-impl PartialOrd for Entry {
-    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
-        Some(self.cmp(other))
-    }
-}
-
-impl Ord for Entry {
-    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
-        (self.at, self.sequence).cmp(&(other.at, other.sequence))
-    }
+struct List {
+    first: Instant,
+    keys: Vec<Key>,
 }
 
 impl DelayQueue {
     /// Empty.
     pub fn new(capacity: usize) -> Self {
         Self {
-            capacity,
-            sequence: 0,
-            heap: BinaryHeap::new(),
+            // Places are numbered by 32 bits; so many frames fill no memory there is.
+            capacity: capacity.min(u32::MAX as usize),
+            pushed: 0,
+            frames: Vec::new(),
+            free: Vec::new(),
+            near: BinaryHeap::new(),
+            near_end: 0,
+            later: BTreeMap::new(),
+            spare: Vec::new(),
         }
     }
 
     /// Takes a frame until `transmit.at`.
     pub fn push(&mut self, transmit: Transmit) -> Result<(), DiscardReason> {
-        if self.heap.len() >= self.capacity {
+        if self.len() >= self.capacity {
             return Err(DiscardReason::QueueFull);
         }
-        let (at, sequence) = (transmit.at, self.sequence);
-        self.sequence += 1;
-        self.heap.push(Reverse(Entry {
-            at,
-            sequence,
-            transmit,
-        }));
+        self.pushed += 1;
+        let mut key = Key {
+            at: transmit.at,
+            pushed: self.pushed,
+            place: 0,
+        };
+        key.place = self.free.pop().unwrap_or_else(|| {
+            self.frames.push(None);
+            (self.frames.len() - 1) as u32
+        });
+        self.frames[key.place as usize] = Some(transmit);
+        let number = key.at.as_nanos() >> LIST_BITS;
+        if number < self.near_end {
+            self.near.push(Reverse(key));
+        } else {
+            let spare = &mut self.spare;
+            let list = self.later.entry(number).or_insert_with(|| List {
+                first: key.at,
+                keys: spare.pop().unwrap_or_default(),
+            });
+            list.first = list.first.min(key.at);
+            list.keys.push(key);
+        }
         Ok(())
     }
 
@@ -70,22 +96,40 @@ impl DelayQueue {
         if self.poll_timeout()? > now {
             return None;
         }
-        self.heap.pop().map(|Reverse(entry)| entry.transmit)
+        if self.near.is_empty() {
+            self.open_list();
+        }
+        let Reverse(key) = self.near.pop()?;
+        self.free.push(key.place);
+        self.frames[key.place as usize].take()
+    }
+
+    /// The first list becomes the heap.
+    fn open_list(&mut self) {
+        let Some((number, mut list)) = self.later.pop_first() else {
+            return;
+        };
+        self.near_end = number + 1;
+        self.near.extend(list.keys.drain(..).map(Reverse));
+        if self.spare.len() < SPARE_MAX {
+            self.spare.push(list.keys);
+        }
     }
 
     /// When the first one is due.
     pub fn poll_timeout(&self) -> Option<Instant> {
-        self.heap.peek().map(|Reverse(entry)| entry.at)
+        let near = self.near.peek().map(|Reverse(key)| key.at);
+        near.or_else(|| self.later.first_key_value().map(|(_, list)| list.first))
     }
 
     /// How many wait.
     pub fn len(&self) -> usize {
-        self.heap.len()
+        self.frames.len() - self.free.len()
     }
 
     /// Whether none waits.
     pub fn is_empty(&self) -> bool {
-        self.heap.is_empty()
+        self.len() == 0
     }
 }
 
@@ -122,6 +166,39 @@ mod tests {
             }
         }
         assert_eq!(order, [2, 4, 1, 3]);
+    }
+
+    proptest::proptest! {
+        /// Whatever comes when: out come the same frames, in the order of a sorted list.
+        #[test]
+        fn it_is_a_sorted_list(steps in proptest::collection::vec(
+            (0u64..6_000, 0u64..200, 0usize..4), 1..300,
+        )) {
+            let mut queue = DelayQueue::new(usize::MAX);
+            let mut model = BTreeMap::new();
+            let mut now = Instant::ZERO;
+            for (i, (delay_us, wait_us, pushes)) in steps.into_iter().enumerate() {
+                now += std::time::Duration::from_micros(wait_us);
+                for k in 0..pushes {
+                    // Some of one moment, some in the past.
+                    let at = (now + std::time::Duration::from_micros(delay_us))
+                        .saturating_sub(std::time::Duration::from_micros(500));
+                    let mut id = [0; 28];
+                    id[..8].copy_from_slice(&((i * 4 + k) as u64).to_be_bytes());
+                    let to = Peer::Node(NodeId(id));
+                    model.insert((at, i * 4 + k), to.clone());
+                    queue.push(Transmit { to, at, frame: Frame::Dummy }).unwrap();
+                }
+                let first = model.first_key_value().map(|((at, _), _)| *at);
+                proptest::prop_assert_eq!(queue.poll_timeout(), first);
+                while let Some(left) = queue.pop_due(now) {
+                    let ((at, _), to) = model.pop_first().unwrap();
+                    proptest::prop_assert!(at <= now && left.at == at && left.to == to);
+                }
+                proptest::prop_assert!(model.first_key_value().is_none_or(|((at, _), _)| *at > now));
+                proptest::prop_assert_eq!(queue.len(), model.len());
+            }
+        }
     }
 
     #[test]

@@ -82,8 +82,8 @@ pub fn unwrap_batch<F: PacketFormat>(
 pub struct KeyTable<F: PacketFormat> {
     /// By epoch: from when until when it is accepted, and its key.
     pub(super) rows: Vec<KeyRow<F>>,
-    /// How long a packet may wait to be unwrapped.
-    pub(super) wait_max: Duration,
+    /// δ, by the directory.
+    pub(super) allowance: Duration,
 }
 
 pub(super) struct KeyRow<F: PacketFormat> {
@@ -98,7 +98,7 @@ impl<F: PacketFormat> Default for KeyTable<F> {
     fn default() -> Self {
         Self {
             rows: Vec::new(),
-            wait_max: Duration::ZERO,
+            allowance: Duration::ZERO,
         }
     }
 }
@@ -154,6 +154,8 @@ pub struct IntakeCounts {
 pub struct LaneId(u32);
 
 const NONE: u32 = u32::MAX;
+/// So long without a prompt packet, and a queue counts as standing.
+const STANDING: Duration = Duration::from_millis(100);
 
 /// Packets that wait to be unwrapped: a queue for each link, served in turn.
 ///
@@ -161,9 +163,12 @@ const NONE: u32 = u32::MAX;
 ///   floods takes half of them, two of them a third each, and there is always room for another. One
 ///   more packet of that link dies as `Overloaded`, before any public-key work.
 /// - Links are served packet by packet in turn, so that a flood delays its own link alone.
-/// - A packet that waited so long that it would leave late is dropped when its turn comes, as
-///   `Overloaded` too. So under overload it is the *oldest* that die, the packets that are unwrapped
-///   are punctual, and the queue is never full of packets that are worth nothing.
+/// - A queue that *stands* is overload, one that comes and goes is a burst, or a machine that was busy for a
+///   moment. When for [`STANDING`] no packet had its turn within half of δ, packets that waited longer
+///   than that are dropped when their turn comes, as `Overloaded` too, until the queue was empty once.
+///   So under overload it is the *oldest* that die, the packets that are unwrapped are punctual, and
+///   nothing old is left to work off when it ends. Otherwise a packet is dropped only when it waited
+///   [`STANDING`] longer than δ.
 pub struct Intake {
     capacity: usize,
     len: usize,
@@ -173,6 +178,10 @@ pub struct Intake {
     lanes_free: Vec<u32>,
     /// Lanes that have packets, next one first.
     turn: VecDeque<u32>,
+    /// When a packet last had its turn within half of δ, or none waited.
+    prompt_at: Instant,
+    /// Whether the queue stands.
+    shedding: bool,
     counts: IntakeCounts,
 }
 
@@ -201,6 +210,8 @@ impl Intake {
             lanes: Vec::new(),
             lanes_free: Vec::new(),
             turn: VecDeque::new(),
+            prompt_at: Instant::ZERO,
+            shedding: false,
             counts: IntakeCounts::default(),
         }
     }
@@ -237,6 +248,9 @@ impl Intake {
     /// Takes packets of one link, or counts why not.
     pub fn push(&mut self, lane: LaneId, packets: impl Iterator<Item = Received>) {
         for packet in packets {
+            if self.len == 0 {
+                self.prompt_at = packet.received_at;
+            }
             self.counts.received += 1;
             if self.lanes[lane.0 as usize].len >= self.capacity - self.len {
                 self.counts.discards.count(DiscardReason::Overloaded);
@@ -284,8 +298,11 @@ impl Intake {
     ) {
         let mut taken = 0;
         while taken < most {
-            let Some(packet) = self.pop() else { return };
-            let found = if now - packet.received_at > table.wait_max {
+            let Some(packet) = self.pop() else {
+                self.shedding = false;
+                return;
+            };
+            let found = if self.is_too_old(now - packet.received_at, table.allowance, now) {
                 Err(DiscardReason::Overloaded)
             } else {
                 table.find(packet.hint, packet.received_at)
@@ -297,6 +314,20 @@ impl Intake {
                 }
                 Err(reason) => self.counts.discards.count(reason),
             }
+        }
+    }
+
+    fn is_too_old(&mut self, waited: Duration, allowance: Duration, now: Instant) -> bool {
+        let prompt = waited <= allowance / 2;
+        if prompt {
+            self.prompt_at = now;
+        } else if now - self.prompt_at > STANDING {
+            self.shedding = true;
+        }
+        if self.shedding {
+            !prompt
+        } else {
+            waited > allowance + STANDING
         }
     }
 

@@ -12,13 +12,13 @@ use crate::shutdown::Shutdown;
 use crate::stages::{Stage, Stages};
 use crate::unwrap_pool::Lanes;
 use mizzle_core::hop::{Received, Source};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 use tokio::task::JoinSet;
 use wire::frame::{Frame, PacketBytes};
 use wire::ids::{EpochHint, NetworkId};
@@ -30,6 +30,13 @@ const FIRST_DIRECTORY: Duration = Duration::from_secs(2);
 /// A node that says nothing for this long, or for twice as long at most, is let go: its own loops
 /// alone are many packets a minute at the lowest rates.
 const SILENCE: Duration = Duration::from_secs(150);
+
+/// Links of one peer: the one in use, and one that a broken connection left behind. A third ends the
+/// first, so that nobody has more turns than others by having more links.
+const LINKS_PER_PEER: usize = 2;
+
+/// Links that stand, by peer; the oldest of each first.
+type Links = Arc<Mutex<BTreeMap<IdentityPublic, VecDeque<Arc<Notify>>>>>;
 
 /// Who may connect now; written by the loop whenever a directory comes.
 pub type Allowed = watch::Receiver<Arc<BTreeSet<IdentityPublic>>>;
@@ -81,8 +88,9 @@ impl NodeListener {
         shutdown: &Shutdown,
         tasks: &mut JoinSet<()>,
     ) {
+        let links = Links::default();
         for listener in listeners {
-            let (shaking, serving) = (self.clone(), self.clone());
+            let (shaking, serving, links) = (self.clone(), self.clone(), links.clone());
             tasks.spawn(accept_loop(
                 listener,
                 limits.clone(),
@@ -96,7 +104,7 @@ impl NodeListener {
                         this.tls.accept(tcp, this.network, allow).await
                     }
                 },
-                move |link: NodeLink, _from| serving.clone().serve(link),
+                move |link: NodeLink, _from| serving.clone().serve(link, links.clone()),
             ));
         }
     }
@@ -110,13 +118,14 @@ impl NodeListener {
         self.allowed.borrow().clone()
     }
 
-    async fn serve(self, link: NodeLink) {
+    async fn serve(self, link: NodeLink, links: Links) {
         // The other half stays open: dropping it would close our side of the connection.
         let NodeLink {
             peer,
             reader,
             writer: _writer,
         } = link;
+        let place = Place::take(links, peer);
         let mut allowed = self.allowed.clone();
         let gone = async {
             // An error means that the loop has ended, and with it all links.
@@ -126,6 +135,7 @@ impl NodeListener {
         tokio::select! {
             () = self.read(reader, &heard) => {}
             () = silence(&heard, SILENCE) => tracing::debug!("a peer fell silent"),
+            () = place.end.notified() => tracing::debug!("a peer has a newer link"),
             () = gone => tracing::debug!("a peer left the directory; its link is closed"),
         }
     }
@@ -155,6 +165,46 @@ impl NodeListener {
             }
         }
     }
+}
+
+/// One link's place among those of its peer.
+struct Place {
+    links: Links,
+    peer: IdentityPublic,
+    end: Arc<Notify>,
+}
+
+impl Place {
+    fn take(links: Links, peer: IdentityPublic) -> Self {
+        let end = Arc::new(Notify::new());
+        {
+            let mut all = lock(&links);
+            let of_peer = all.entry(peer).or_default();
+            of_peer.push_back(end.clone());
+            if of_peer.len() > LINKS_PER_PEER
+                && let Some(oldest) = of_peer.pop_front()
+            {
+                oldest.notify_one();
+            }
+        }
+        Self { links, peer, end }
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let mut all = lock(&self.links);
+        if let Some(of_peer) = all.get_mut(&self.peer) {
+            of_peer.retain(|end| !Arc::ptr_eq(end, &self.end));
+            if of_peer.is_empty() {
+                all.remove(&self.peer);
+            }
+        }
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Returns when nothing was `heard` for `limit`, or for twice as long at most. A frame costs it

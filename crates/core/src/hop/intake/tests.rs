@@ -8,7 +8,7 @@ use wire::geometry::PACKET_LEN;
 use wire::rng::KeyRng;
 
 const EPOCH: Epoch = Epoch(7);
-const WAIT: Duration = Duration::from_millis(5);
+const ALLOWANCE: Duration = Duration::from_millis(10);
 
 fn at(ms: u64) -> Instant {
     Instant::ZERO + Duration::from_millis(1_000 + ms)
@@ -25,7 +25,7 @@ fn table() -> KeyTable<Sphinx> {
     };
     KeyTable {
         rows: vec![row],
-        wait_max: WAIT,
+        allowance: ALLOWANCE,
     }
 }
 
@@ -81,14 +81,41 @@ fn a_flood_leaves_room_for_others() {
 }
 
 #[test]
-fn what_waited_too_long_dies_before_any_work_and_makes_room() {
+fn a_burst_or_a_pause_of_the_machine_costs_nothing() {
     let mut intake = Intake::new(100);
     let lane = intake.open();
     intake.push(lane, (0..20).map(|n| packet(n, at(0))));
-    intake.push(lane, (20..30).map(|n| packet(n, at(4))));
-    assert_eq!(marks(&mut intake, 16, at(6)), (20..30).collect::<Vec<_>>());
-    assert_eq!(overloaded(&mut intake), 20);
-    assert!(intake.is_empty());
+    assert_eq!(marks(&mut intake, 16, at(90)).len(), 16);
+    // But not without an end.
+    assert!(marks(&mut intake, 16, at(111)).is_empty());
+    assert_eq!(overloaded(&mut intake), 4);
+}
+
+#[test]
+fn of_a_standing_queue_the_oldest_die_until_it_was_empty() {
+    let mut intake = Intake::new(1000);
+    let lane = intake.open();
+    let (mut unwrapped, mut next) = (0, 0);
+    // Twice as many as can be unwrapped, for half a second: four come and two are taken each millisecond.
+    for ms in 0..500 {
+        intake.push(lane, (next..next + 4).map(|n| packet(n, at(ms))));
+        next += 4;
+        let taken = marks(&mut intake, 2, at(ms + 1));
+        assert_eq!(taken.len(), 2, "there is always one that is worth it");
+        unwrapped += 2;
+        if ms > 250 {
+            let oldest = taken.iter().map(|mark| mark / 4).min().unwrap() as u64;
+            assert!(ms + 1 - oldest <= 5, "at {ms} one of {oldest}");
+        }
+    }
+    assert!(intake.len() < 30, "{} are left", intake.len());
+    let dropped = overloaded(&mut intake) as usize;
+    assert_eq!(unwrapped + dropped + intake.len(), next);
+    // Once it was empty, a pause is a pause again.
+    while !marks(&mut intake, 16, at(500)).is_empty() {}
+    intake.take_counts();
+    intake.push(lane, (0..10).map(|n| packet(n, at(600))));
+    assert_eq!(marks(&mut intake, 16, at(640)).len(), 10);
 }
 
 #[test]

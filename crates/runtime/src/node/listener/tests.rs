@@ -134,3 +134,26 @@ async fn a_peer_that_is_a_moment_early_is_waited_for() {
     fixture.allowed.send_replace(Arc::new(now));
     early.await.unwrap().unwrap();
 }
+
+#[tokio::test]
+async fn a_third_link_of_a_peer_ends_its_first() {
+    let fixture = fixture(&[secret(2).public(), secret(3).public()]).await;
+    let other = fixture.dial(3).await.unwrap();
+    let first = fixture.dial(2).await.unwrap();
+    let mut second = fixture.dial(2).await.unwrap();
+    let third = fixture.dial(2).await.unwrap();
+    ends(first).await;
+    let mut frames = fixture.frames;
+    for (link, byte) in [(&mut second, 4), (&mut { third }, 5), (&mut { other }, 6)] {
+        send(&mut link.writer, &packet(byte)).await;
+        assert_eq!(frames.recv().await.unwrap().hint, EpochHint(byte.into()));
+    }
+}
+
+#[tokio::test]
+async fn a_peer_that_finishes_no_frame_is_silent() {
+    let (heard, limit) = (AtomicBool::new(true), Duration::from_millis(20));
+    let began = std::time::Instant::now();
+    silence(&heard, limit).await;
+    assert!(began.elapsed() >= limit);
+}
