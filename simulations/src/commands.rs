@@ -2,8 +2,12 @@
 
 mod attack;
 mod cores;
+mod merge;
+mod progress;
 mod replay;
 mod report;
+mod run;
+mod sweep;
 
 use clap::Subcommand;
 use std::fmt;
@@ -13,8 +17,11 @@ use std::process::ExitCode;
 pub(crate) enum Command {
     Attack(attack::Arguments),
     Cores(cores::Arguments),
+    Merge(merge::Arguments),
     Replay(replay::Arguments),
     Report(report::Arguments),
+    Run(run::Arguments),
+    Sweep(sweep::Arguments),
 }
 
 /// Runs one. Exit code 1 says that the answer is bad (a check that did not pass), 2 that there is none.
@@ -22,8 +29,11 @@ pub(crate) fn run(command: &Command) -> Result<ExitCode, Failure> {
     match command {
         Command::Attack(arguments) => return attack::run(arguments),
         Command::Cores(arguments) => cores::run(arguments)?,
+        Command::Merge(arguments) => merge::run(arguments)?,
         Command::Replay(arguments) => return replay::run(arguments),
         Command::Report(arguments) => report::run(arguments)?,
+        Command::Run(arguments) => run::run(arguments)?,
+        Command::Sweep(arguments) => sweep::run(arguments)?,
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -194,6 +194,14 @@ fn refuse<T>(why: impl Into<String>) -> Result<T, DesignError> {
 impl Design {
     /// Whether it can be run at all; says what is wrong.
     pub fn check(&self) -> Result<(), DesignError> {
+        self.check_shape()?;
+        self.check_emission()?;
+        self.check_delivery()?;
+        self.corrupt_mixes.check("corrupt mixes")?;
+        self.corrupt_gateways.check("corrupt gateways")
+    }
+
+    pub(crate) fn check_shape(&self) -> Result<(), DesignError> {
         let stages = self.topology.stages();
         if stages.is_empty() || stages.contains(&0) || self.topology.hops() == 0 {
             return refuse("a topology needs at least one layer, and every layer a mix");
@@ -222,13 +230,10 @@ impl Design {
                 }
             }
         }
-        self.check_emission()?;
-        self.check_delivery()?;
-        self.corrupt_mixes.check("corrupt mixes")?;
-        self.corrupt_gateways.check("corrupt gateways")
+        Ok(())
     }
 
-    fn check_emission(&self) -> Result<(), DesignError> {
+    pub(crate) fn check_emission(&self) -> Result<(), DesignError> {
         let e = &self.emission;
         let rates = [
             ("payload_rate", e.payload_rate),
@@ -256,7 +261,7 @@ impl Design {
         Ok(())
     }
 
-    fn check_delivery(&self) -> Result<(), DesignError> {
+    pub(crate) fn check_delivery(&self) -> Result<(), DesignError> {
         match self.delivery {
             Delivery::Bare => {
                 if self.gateways > 0 || self.emission.gateway_loop_rate > 0.0 {

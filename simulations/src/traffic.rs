@@ -67,6 +67,11 @@ impl Traffic {
         traffic
     }
 
+    /// How many users there are.
+    pub fn users(&self) -> u32 {
+        self.users as u32
+    }
+
     /// How long messages have waited for a tick.
     pub fn queueing(&self) -> &Histogram {
         &self.queueing
