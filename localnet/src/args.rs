@@ -53,6 +53,9 @@ pub struct NetworkArgs {
     /// record on its link after the handshake, as seen by a relay outside the daemons.
     #[arg(long, global = true, value_name = "FOLDER")]
     pub capture: Option<PathBuf>,
+    /// A real network's rates instead of localnet's: a tenth of the packets and delays of seconds.
+    #[arg(long, global = true, conflicts_with = "plant_rate")]
+    pub wide: bool,
     /// A fault for the tests: a directory that says a tenth more than localnet's rates.
     #[arg(long, global = true, hide = true)]
     pub plant_rate: bool,

@@ -177,7 +177,8 @@ impl Plan {
         if let Some(metrics) = node.metrics {
             writeln!(text, "metrics_port = {}", metrics.port())?;
         }
-        writeln!(text, "profile = \"localnet\"")?;
+        let profile = if args.wide { "wide" } else { "localnet" };
+        writeln!(text, "profile = \"{profile}\"")?;
         writeln!(text, "\n[parameters]")?;
         let overlap = (args.epoch / 4).min(Duration::from_secs(5));
         writeln!(text, "key_overlap_ms = {}", overlap.as_millis())?;
