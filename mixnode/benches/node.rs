@@ -36,21 +36,25 @@ const LIMITS: &str = "log = \"error\"\n[limits]\nreplay_tags = 16777216\n";
 struct Plan {
     step: Duration,
     window: Duration,
+    /// Packets that are sent as fast as they are taken.
+    flood: usize,
     rounds: usize,
     loads: &'static [u32],
     their_loads: &'static [u32],
 }
 
 const FULL: Plan = Plan {
-    step: Duration::from_millis(800),
-    window: Duration::from_secs(5),
+    step: Duration::from_millis(600),
+    window: Duration::from_secs(4),
+    flood: 600_000,
     rounds: 2,
     loads: &[25, 50, 75, 100, 150],
-    their_loads: &[50, 100, 150],
+    their_loads: &[50, 150],
 };
 const QUICK: Plan = Plan {
     step: Duration::from_millis(500),
     window: Duration::from_secs(2),
+    flood: 300_000,
     rounds: 1,
     loads: &[50, 150],
     their_loads: &[50],
@@ -60,6 +64,8 @@ const QUICK: Plan = Plan {
 pub(crate) struct Run {
     pub(crate) name: &'static str,
     pub(crate) capacity: f64,
+    /// Taken and let out a second when as many are sent as it takes.
+    flood: [f64; 2],
     pub(crate) windows: Vec<(u32, Window)>,
     tags: Value,
 }
@@ -124,6 +130,11 @@ fn case(title: &str, node: &[usize], own: &[usize], plan: &Plan) -> Case {
     );
     let mut runs = Vec::new();
     for (name, mut trial, capacity) in trials {
+        let flood = trial.flood(plan.flood).unwrap();
+        println!(
+            "  {name:<14} as fast as it takes them: {:.0} packets/s taken, {:.0} out",
+            flood[0], flood[1]
+        );
         let loads = if name == VARIANTS[0].0 {
             plan.loads
         } else {
@@ -140,6 +151,7 @@ fn case(title: &str, node: &[usize], own: &[usize], plan: &Plan) -> Case {
         runs.push(Run {
             name,
             capacity,
+            flood,
             windows,
             tags: tags(&mut trial),
         });
@@ -287,7 +299,9 @@ fn main() {
                 shown
             });
             let windows: Value = windows.collect();
-            json!({"unwrap": run.name, "capacity_per_s": run.capacity, "windows": windows,
+            json!({"unwrap": run.name, "capacity_per_s": run.capacity,
+                   "flood": {"taken_per_s": run.flood[0], "passed_per_s": run.flood[1]},
+                   "windows": windows,
                    "tags": run.tags})
         });
         let runs: Value = runs.collect();

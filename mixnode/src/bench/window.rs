@@ -17,8 +17,11 @@ const WARM_UP: Duration = Duration::from_millis(500);
 const COPIED: Duration = Duration::from_millis(700);
 /// A node carries a rate if it takes this share of it and lets as much of that out again.
 const CARRIED: f64 = 0.98;
-/// Steps of the search: each halves what is unknown.
-const STEPS: usize = 6;
+/// Where the search for a node's limit begins and ends, in packets a second.
+const LEAST: f64 = 1000.0;
+const MOST: f64 = 1e6;
+/// Steps of the search once it knows a factor of two: each halves what is unknown.
+const STEPS: usize = 4;
 
 /// A world under load.
 pub struct Trial {
@@ -220,35 +223,42 @@ impl Trial {
         })
     }
 
-    /// The highest rate of which nearly all comes out, in packets a second, by halving.
+    /// The highest rate of which nearly all comes out, in packets a second: doubled until it is too
+    /// much, then halved in between. A rate counts as too much when it was twice in a row, so that a
+    /// moment's disturbance from elsewhere is not taken for the node's limit.
     pub fn capacity(&mut self, step: Duration) -> Result<f64, NodeError> {
-        // As much as it takes, to see the order of magnitude: what it sheds costs it too, so this is
-        // not yet the answer.
-        let mut flood = 20_000;
-        let most = loop {
-            let numbers = self.stock.make(flood);
-            let start = Instant::now();
-            let passed = self.world.ledger().passed();
-            let (sent, _) = self.send(numbers, f64::INFINITY)?;
-            let took = start.elapsed();
-            self.stock.forget();
-            let came = self.world.ledger().passed() - passed;
-            self.drain(sent);
-            if took >= step / 2 || flood >= 1 << 18 {
-                break came as f64 / took.as_secs_f64();
-            }
-            flood *= 2;
-        };
-        let (mut low, mut high) = (0.5 * most, 2.0 * most);
+        let (mut low, mut high) = (0.0, LEAST);
+        while high <= MOST && self.carries_soon(high, step)? {
+            (low, high) = (high, 2.0 * high);
+        }
         for _ in 0..STEPS {
-            let rate = (low * high).sqrt();
-            if self.carries(rate, step)? {
+            let rate = f64::midpoint(low, high);
+            if self.carries_soon(rate, step)? {
                 low = rate;
             } else {
                 high = rate;
             }
         }
-        Ok(low)
+        Ok(low.max(1.0))
+    }
+
+    fn carries_soon(&mut self, rate: f64, step: Duration) -> Result<bool, NodeError> {
+        Ok(self.carries(rate, step)? || self.carries(rate, step)?)
+    }
+
+    /// Sends `packets` as fast as the node takes them; taken and let out a second, in the second half of
+    /// them: before that, what is let out has not yet come into step with what is taken.
+    pub fn flood(&mut self, packets: usize) -> Result<[f64; 2], NodeError> {
+        let first = self.stock.make(packets / 2);
+        let second = self.stock.make(packets / 2);
+        self.send(first.clone(), f64::INFINITY)?;
+        let (start, passed) = (Instant::now(), self.world.ledger().passed());
+        let (sent, _) = self.send(second, f64::INFINITY)?;
+        let took = start.elapsed().as_secs_f64();
+        let came = self.world.ledger().passed() - passed;
+        self.stock.forget();
+        self.drain(first.start..sent.end);
+        Ok([sent.len() as f64 / took, came as f64 / took])
     }
 
     fn carries(&mut self, rate: f64, time: Duration) -> Result<bool, NodeError> {
