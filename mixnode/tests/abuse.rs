@@ -291,3 +291,22 @@ fn replays_over_other_links_are_refused() {
     let status = trial.world.status().unwrap();
     assert_eq!(status["discards"]["replayed"], 500, "{status}");
 }
+
+/// More links do not give a neighbour more turns: the third ends the first.
+#[test]
+fn a_neighbour_has_two_links_at_most() {
+    let mut trial = trial(1 << 12, PATIENT);
+    let number = trial.parts().1.make(1).start;
+    let junk = [trial.parts().1.junk(number)];
+    let mut links: Vec<_> = (0..6).map(|_| trial.world.source_of(0).unwrap()).collect();
+    std::thread::sleep(Duration::from_millis(300));
+    // A link that the node has closed takes a frame or two into the system's buffers, then no more.
+    let stands = links.iter_mut().map(|link| {
+        (0..20).all(|_| {
+            std::thread::sleep(Duration::from_millis(5));
+            link.send_frames(&junk).is_ok()
+        })
+    });
+    let stands: Vec<_> = stands.collect();
+    assert_eq!(stands, [false, false, false, false, true, true]);
+}
