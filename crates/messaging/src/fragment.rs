@@ -1,5 +1,5 @@
 //! Long messages in pieces: a sealed message is cut, parity is added, and each piece becomes a cell of
-//! its own under the pair's key. `docs/spec/messaging.md` §5.
+//! its own under the pair's key. `docs/spec/messaging.md` §7.
 //!
 //! ```text
 //! text  01 ‖ message id (16) ‖ attempt (2) ‖ length of the sealed message (4) ‖ index (2) ‖ payload (1922)
@@ -151,7 +151,7 @@ fn derive(key: &FragmentKey, label: &str, inbox: &InboxId, of: &[u8]) -> Tag {
 pub struct Fragment {
     /// Of which message.
     pub id: MessageId,
-    /// 0 at first. Every later one asks for an answer.
+    /// 0 at first; an odd one asks for an answer.
     pub attempt: u16,
     /// How the whole falls into pieces.
     pub cut: Cut,
@@ -159,6 +159,13 @@ pub struct Fragment {
     pub index: u16,
     /// What it holds.
     pub payload: Vec<u8>,
+}
+
+impl Fragment {
+    /// Whether the sender asks what is here of the message.
+    pub fn asks(&self) -> bool {
+        self.attempt % 2 == 1
+    }
 }
 
 /// Sealed rightly, but no piece of a message.
@@ -310,3 +317,5 @@ pub fn has(bits: &[u8], index: u16) -> bool {
 
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod vectors;

@@ -107,7 +107,7 @@ impl MessengerConfig {
 pub enum RestoreError {
     /// There is no row with our own keys; this is a first start, or the store is another's.
     NoIdentity,
-    /// Written by a newer version.
+    /// Written by another version.
     Version(u8),
     /// A row cannot be read; the store is damaged.
     Row {
@@ -122,6 +122,10 @@ impl fmt::Display for RestoreError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::NoIdentity => write!(f, "the store holds no identity"),
+            Self::Version(v) if *v < rows::VERSION => write!(
+                f,
+                "the store has version {v}, of a Mizzle before the first release; start afresh"
+            ),
             Self::Version(v) => write!(f, "the store has version {v}; a newer Mizzle is needed"),
             Self::Row { table, error } => {
                 write!(f, "a row of table {table:?} is damaged: {error}")

@@ -1,5 +1,5 @@
 //! How long this end waits for the other: from the rates that the directory states, and from what it
-//! measured. `docs/spec/messaging.md` §7.
+//! measured. `docs/spec/messaging.md` §9.
 //!
 //! Everything here is generous. What is stored is durable, so a receipt that is late means almost
 //! always that somebody is away, and asking again costs both ends a tick. Not here: a cell's way to

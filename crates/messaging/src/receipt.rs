@@ -1,5 +1,5 @@
 //! What one end tells the other about its messages: delivered, read, or how much of it is here. Behind
-//! its type byte; `docs/spec/messaging.md` §6.
+//! its type byte; `docs/spec/messaging.md` §9.
 //!
 //! Not here: when something is told, and what follows from it (`crate::messenger`).
 

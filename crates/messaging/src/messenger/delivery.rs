@@ -1,5 +1,5 @@
 //! From accepted to delivered: which messages are under way, and what becomes of their cells. A
-//! machine for each contact; `docs/spec/messaging.md` §7.
+//! machine for each contact; `docs/spec/messaging.md` §9.
 //!
 //! ```text
 //!   queued ──▶ its cells leave in turn with others' ──▶ enough stored ──▶ receipt ──▶ over
@@ -257,8 +257,8 @@ impl Messenger {
                 heard: false,
             });
         }
-        if enough && !receipts && !sent.file {
-            return self.finish(id, seq, MessageState::Stored);
+        if enough && !receipts {
+            return self.finish_stored(id, seq);
         }
         if enough && sent.raise(MessageState::Stored) {
             let client_id = sent.id.clone();
@@ -292,7 +292,8 @@ impl Messenger {
             if let Some(cell) = active.cells.iter_mut().find(|c| c.is_stored()) {
                 *cell = Way::Waiting;
             }
-            sent.attempt = sent.attempt.saturating_add(1);
+            // The next odd one: those ask.
+            sent.attempt = sent.attempt.saturating_add(1) | 1;
             self.write_sent(id, seq);
         }
     }
@@ -318,7 +319,8 @@ impl Messenger {
                 *way = Way::Waiting;
             }
         }
-        sent.attempt = sent.attempt.saturating_add(1);
+        // The next even one: those do not ask.
+        sent.attempt = sent.attempt.saturating_add(2) & !1;
         self.settle_message(id, seq, now);
     }
 

@@ -206,6 +206,19 @@ impl Messenger {
         self.forget_old_sent(id);
     }
 
+    /// A message is stored, and nothing more will be heard of that: for a text that is the end, an
+    /// offer waits for its file.
+    pub(super) fn finish_stored(&mut self, id: &ContactId, seq: u64) {
+        let known = self.contacts.get(id);
+        let file = known.and_then(|c| Some(c.sent.get(&seq)?.file));
+        if file == Some(true) {
+            self.drop_outgoing(id, seq);
+            self.raise(id, seq, MessageState::Stored);
+        } else {
+            self.finish(id, seq, MessageState::Stored);
+        }
+    }
+
     /// Takes a message out of the outbox, with its rows.
     pub(super) fn drop_outgoing(&mut self, id: &ContactId, seq: u64) {
         let Some(contact) = self.contacts.get_mut(id) else {
@@ -278,30 +291,22 @@ impl Messenger {
         let Some(contact) = self.contacts.get(id) else {
             return;
         };
-        let open = contact
-            .sent
-            .iter()
-            .filter(|(seq, s)| contact.is_open(seq, s));
-        let old: Vec<u64> = open
-            .filter(|(_, s)| s.expires <= unix)
-            .map(|(seq, _)| *seq)
-            .collect();
+        let expires = |seq: &u64| contact.sent.get(seq).map(|s| s.expires);
+        let old = self.open_messages(id, contact);
+        let old = old.filter(|seq| expires(seq).is_some_and(|at| at <= unix));
+        let old: Vec<u64> = old.collect();
         let lost: Vec<u64> = match contact.lost {
             true => contact.outbox.keys().copied().collect(),
             false => Vec::new(),
         };
-        let kept = |s: &Sent| match contact.retention {
-            Retention::Forever => true,
-            Retention::For(time) => s.composed.saturating_add(time) > unix,
+        // Times increase with numbers.
+        let over = |s: &Sent| match contact.retention {
+            Retention::Forever => false,
+            Retention::For(time) => s.composed.saturating_add(time) <= unix,
         };
-        let over = contact
-            .sent
-            .iter()
-            .filter(|(seq, s)| !contact.is_open(seq, s));
-        let over: Vec<u64> = over
-            .filter(|(_, s)| !kept(s))
-            .map(|(seq, _)| *seq)
-            .collect();
+        let over = contact.sent.iter().take_while(|(_, s)| over(s));
+        let over = over.filter(|(seq, s)| !contact.is_open(seq, s));
+        let over: Vec<u64> = over.map(|(seq, _)| *seq).collect();
         let lost_state = MessageState::Failed(FailReason::InviteExpired);
         let old = old.into_iter().map(|seq| (seq, MessageState::Expired));
         for (seq, state) in old.chain(lost.into_iter().map(|seq| (seq, lost_state))) {
@@ -309,6 +314,18 @@ impl Messenger {
             self.finish(id, seq, state);
         }
         self.forget_sent(id, &over);
+    }
+
+    /// Messages that may still come further: unconfirmed ones, and files.
+    fn open_messages<'a>(
+        &'a self,
+        id: &ContactId,
+        contact: &'a Contact,
+    ) -> impl Iterator<Item = u64> + 'a {
+        let files = self.sending.range((*id, 0)..=(*id, u64::MAX));
+        let files = files.map(|((_, seq), _)| *seq);
+        let outside = files.filter(|seq| !contact.outbox.contains_key(seq));
+        contact.outbox.keys().copied().chain(outside)
     }
 
     /// Forgets what became of messages.
@@ -350,7 +367,7 @@ impl Messenger {
     pub(super) fn outgoing_deadlines(&self, next: &mut Earliest) {
         let timeout = self.config.attempt_timeout;
         let now = self.clock.instant;
-        for contact in self.contacts.values() {
+        for (id, contact) in &self.contacts {
             if let Some(hello) = &contact.hello {
                 let under = hello.parcels.iter().filter_map(|p| p.way.under_way());
                 under.for_each(|u| next.offer(u.deadline(timeout), "message attempt"));
@@ -366,11 +383,9 @@ impl Messenger {
                 let paths = paths.filter(|at| *at > now);
                 paths.for_each(|at| next.offer(at, "message retry"));
             }
-            let open = contact
-                .sent
-                .iter()
-                .filter(|(seq, s)| contact.is_open(seq, s));
-            if let Some(expires) = open.map(|(_, s)| s.expires).min() {
+            let open = self.open_messages(id, contact);
+            let expires = open.filter_map(|seq| Some(contact.sent.get(&seq)?.expires));
+            if let Some(expires) = expires.min() {
                 next.offer(self.clock.instant_at(expires), "message expiry");
             }
             if let Some(due) = contact.notes.due.filter(|_| contact.may_say()) {

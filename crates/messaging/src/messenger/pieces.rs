@@ -58,12 +58,12 @@ impl Messenger {
         piece: Fragment,
         now: Instant,
     ) -> Result<Piece, IgnoreReason> {
-        let (message, index, attempt) = (piece.id, piece.index, piece.attempt);
+        let (message, index) = (piece.id, piece.index);
         let Some(contact) = self.contacts.get(id) else {
             return Err(IgnoreReason::WrongSender);
         };
         if contact.received.contains(&message) {
-            if attempt > 0 {
+            if piece.asks() {
                 self.owe_again(id, &message, now);
             }
             return Err(IgnoreReason::Duplicate);
@@ -76,7 +76,7 @@ impl Messenger {
             touched: 0,
             at: now,
         });
-        let asks = attempt > waiting.pieces.attempt();
+        let asks = piece.asks() && piece.attempt > waiting.pieces.attempt();
         let added = waiting.pieces.add(piece);
         if matches!(added, Added::More | Added::Enough | Added::Double) {
             (waiting.touched, waiting.at) = (self.touched, now);

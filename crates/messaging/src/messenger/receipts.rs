@@ -5,7 +5,7 @@
 //! sending a cell again. Not here: the bytes ([`crate::receipt`]), and when a sender asks
 //! ([`super::delivery`]).
 
-use super::contacts::{Contact, Marks, Received, Way};
+use super::contacts::{Contact, Marks, Message, Received, Way};
 use super::notes::{Note, NoteName};
 use super::outgoing::{After, way_outcome};
 use super::{Messenger, rows};
@@ -274,8 +274,7 @@ impl Messenger {
         }
         if sent.file && sent.state < MessageState::Delivered {
             // The offer is there; the message is when its file is.
-            self.drop_outgoing(id, seq);
-            return self.raise(id, seq, MessageState::Stored);
+            return self.finish_stored(id, seq);
         }
         match contact.outbox.contains_key(&seq) {
             true => self.finish(id, seq, state),
@@ -288,12 +287,10 @@ impl Messenger {
         let Some(contact) = self.contacts.get(id).filter(|c| !c.their_receipts.0) else {
             return;
         };
-        let settled = contact.outbox.iter().filter(|(seq, m)| {
-            let file = contact.sent.get(seq).is_some_and(|s| s.file);
-            !file && m.active.as_ref().is_some_and(|a| a.settled.is_some())
-        });
+        let is_settled = |m: &Message| m.active.as_ref().is_some_and(|a| a.settled.is_some());
+        let settled = contact.outbox.iter().filter(|(_, m)| is_settled(m));
         for seq in settled.map(|(seq, _)| *seq).collect::<Vec<_>>() {
-            self.finish(id, seq, MessageState::Stored);
+            self.finish_stored(id, seq);
         }
     }
 }

@@ -82,7 +82,16 @@ impl Messenger {
             // A report that contradicts the file is ignored: the next one may not.
             let _ = sending.transfer.handle_accept(accept, &usable, now);
         }
+        self.offer_is_there(from, seq);
         self.write_sending(from, seq);
+    }
+
+    /// Whoever answers an offer has it.
+    fn offer_is_there(&mut self, id: &ContactId, seq: u64) {
+        let known = self.contacts.get(id);
+        if known.is_some_and(|c| c.outbox.contains_key(&seq)) {
+            self.finish_stored(id, seq);
+        }
     }
 
     pub(super) fn take_progress(&mut self, from: &ContactId, report: &FileProgress, now: Instant) {
@@ -93,6 +102,7 @@ impl Messenger {
             // As above.
             let _ = sending.transfer.handle_progress(&report.report, now);
         }
+        self.offer_is_there(from, seq);
         self.write_sending(from, seq);
     }
 

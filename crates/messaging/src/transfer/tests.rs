@@ -50,13 +50,23 @@ fn a_network_of_few_gateways_is_enough() {
 
 #[test]
 fn loss_disorder_and_restarts_change_nothing() {
-    for seed in 0..12 {
+    disorder(0..2, 400);
+}
+
+#[test]
+#[ignore = "takes minutes"]
+fn loss_disorder_and_restarts_for_long() {
+    disorder(0..12, 1500);
+}
+
+fn disorder(seeds: std::ops::Range<u8>, records: u64) {
+    for seed in seeds {
         let trouble = Trouble {
             loss: 20,
             crash: 2,
             ..Trouble::default()
         };
-        let mut world = World::new(seed, 1500 * FILE_RECORD_LEN as u64 - 3, 6, trouble);
+        let mut world = World::new(seed, records * FILE_RECORD_LEN as u64 - 3, 6, trouble);
         world.run();
         assert_eq!(world.refused_full, 0, "seed {seed}");
     }
@@ -64,20 +74,30 @@ fn loss_disorder_and_restarts_change_nothing() {
 
 #[test]
 fn gateways_die_with_all_their_cells() {
-    for seed in 100..112 {
+    deaths(100..102, 500);
+}
+
+#[test]
+#[ignore = "takes minutes"]
+fn gateways_die_for_long() {
+    deaths(100..112, 1200);
+}
+
+fn deaths(seeds: std::ops::Range<u8>, records: u64) {
+    for seed in seeds {
         let trouble = Trouble {
             loss: 10,
             crash: 1,
             deaths: 3,
             ..Trouble::default()
         };
-        World::new(seed, 1200 * FILE_RECORD_LEN as u64, 9, trouble).run();
+        World::new(seed, records * FILE_RECORD_LEN as u64, 9, trouble).run();
     }
 }
 
 #[test]
 fn a_gateway_that_loses_cells_and_goes_on_is_noticed() {
-    for seed in 200..206 {
+    for seed in 200..202 {
         let trouble = Trouble {
             forgets: 3,
             ..Trouble::default()
