@@ -23,6 +23,8 @@ pub mod polling;
 pub mod profiles;
 pub mod scores;
 pub mod shipped;
+pub mod startup;
+pub mod tracing;
 
 use crate::metrics::Measure;
 use crate::plot::Figure;
@@ -146,7 +148,8 @@ impl Findings {
 }
 
 /// All attacks.
-pub const ALL: [Attack; 12] = [
+pub const ALL: [Attack; 14] = [
+    tracing::ATTACK,
     challengers::ATTACK,
     corruption::ATTACK,
     matching::ATTACK,
@@ -157,6 +160,7 @@ pub const ALL: [Attack; 12] = [
     blocking::ATTACK,
     dropping::ATTACK,
     epochs::ATTACK,
+    startup::ATTACK,
     conformance::ATTACK,
     combined::ATTACK,
 ];

@@ -9,7 +9,8 @@ mod posterior;
 
 pub use crate::stats::{Interval, share_interval as proportion};
 pub use estimate::{
-    advantage, auc, exact, mean, median_between, mutual_information, quantile, roc, share, tpr_at,
+    advantage, auc, exact, mean, median_between, mutual_information, normal, quantile, roc, share,
+    tpr_at,
 };
 pub use posterior::{Posterior, best_guess, min_entropy, shannon};
 
@@ -83,6 +84,10 @@ pub enum Metric {
     Latency,
     /// 99 of 100 take no longer.
     LatencyTail,
+    /// Mean time.
+    LatencyMean,
+    /// Its standard deviation.
+    LatencyDeviation,
     /// Bytes a second, up and down.
     Bandwidth,
     /// Queueing before the first hop.
@@ -255,6 +260,16 @@ impl Metric {
                 "s",
                 "99 of 100 messages take no longer from writing to arrival",
             ),
+            Self::LatencyMean => (
+                "latency, mean",
+                "s",
+                "mean time from a tick of the sender to the last mix",
+            ),
+            Self::LatencyDeviation => (
+                "latency, standard deviation",
+                "s",
+                "standard deviation of the time from a tick of the sender to the last mix",
+            ),
             Self::Bandwidth => (
                 "bandwidth",
                 "byte/s",
@@ -311,6 +326,8 @@ impl Metric {
             | Self::Blamed
             | Self::Latency
             | Self::LatencyTail
+            | Self::LatencyMean
+            | Self::LatencyDeviation
             | Self::Bandwidth
             | Self::Queueing
             | Self::InformationRate => None,

@@ -14,7 +14,7 @@ static RIG: LazyLock<Rig> = LazyLock::new(|| {
     let text: String = (0..40)
         .map(|i| format!("{} {} {}\n", i % 6, (i + 1 + i / 6) % 6, i * 3 / 2))
         .collect();
-    let people = Conversation::parse("people", &text).unwrap();
+    let people = Conversation::parse("people", &text).expect("a trace");
     let mut rig = Rig::local(5, people);
     // Other traffic moves nothing and takes most of the time.
     rig.parameters.mix_loop_rate = directory::Rate(500);

@@ -7,7 +7,7 @@ use super::shipped::{Rig, difference};
 use super::{Attack, AttackError, Findings, Progress, Setting};
 use crate::Transparent;
 use crate::design::{Cover, Design};
-use crate::metrics::{Interval, Measure, Metric, auc, exact, tpr_at};
+use crate::metrics::{Interval, Measure, Metric, exact};
 use crate::plot::{Axis, Figure, Point, Series, Shape};
 use crate::random::{Purpose, Stream};
 use crate::scenario::Faults;
@@ -32,7 +32,7 @@ pub const WINDOW: f64 = 30.0;
 const RUN: usize = 4;
 
 fn run(setting: &Setting, progress: Progress<'_>) -> Result<Findings, AttackError> {
-    let (users, length) = setting.effort.pick((16, 600.0), (48, 3_600.0));
+    let (users, length) = setting.effort.pick((16, 600.0), (36, 3_600.0));
     let people = setting.people(users, length);
     let mut findings = Findings::default();
     progress(0, 6, "shipped clients, in use");
@@ -131,17 +131,17 @@ fn judge(
         let cases = cases(watched, *length, inside);
         let scores = scores::learnt(&cases);
         let of = format!("{name}, by the {view}");
-        let area = auc(&scores.positives, &scores.negatives);
+        let area = scores.auc();
         findings
             .measures
             .push(Measure::new(Metric::Auc, of.clone(), area));
-        let tpr = tpr_at(&scores.positives, &scores.negatives, 0.01);
+        let tpr = scores.tpr_at(0.01);
         findings
             .measures
             .push(Measure::new(Metric::TprAtHundredth, of.clone(), tpr));
         let mut draws = Stream::new(seed, Purpose::RESAMPLING, 7);
         let null = scores::learnt(&scores::permuted(&cases, &mut draws));
-        let null = auc(&null.positives, &null.negatives);
+        let null = null.auc();
         findings.null.push(Measure::new(Metric::Auc, of, null));
         areas.push(area);
     }
@@ -217,7 +217,7 @@ mod tests {
         let of = |design: &Design| {
             let watched = links::watch(design, &people, 16, 9);
             let s = scores::learnt(&cases(&watched, people.length, false));
-            auc(&s.positives, &s.negatives)
+            s.auc()
         };
         assert!(of(&Design::onion(3, 5)).low > 0.9);
         let loopix = of(&Design::loopix(3, 5));

@@ -185,8 +185,8 @@ fn first_paths(case: &Case, users: usize, most: u64, seed: u64) -> (Vec<f64>, us
 
 fn run(setting: &Setting, progress: Progress<'_>) -> Result<Findings, AttackError> {
     let mut findings = Findings::default();
-    let users = setting.effort.pick(200, 2_000);
-    let most = setting.effort.pick(5_000, 100_000);
+    let users = setting.effort.pick(200, 1_000);
+    let most = setting.effort.pick(5_000, 50_000);
     let cases = cases();
     let mut series = Vec::new();
     for (i, case) in cases.iter().enumerate() {

@@ -30,7 +30,7 @@ enum Guilty {
 }
 
 fn run(setting: &Setting, progress: Progress<'_>) -> Result<Findings, AttackError> {
-    let (users, length) = setting.effort.pick((10, 600.0), (30, 3_600.0));
+    let (users, length) = setting.effort.pick((10, 600.0), (16, 1_800.0));
     let people = setting.people(users, length);
     let rig = Rig::wide(setting.seed, people);
     let mut findings = Findings::default();
@@ -38,7 +38,7 @@ fn run(setting: &Setting, progress: Progress<'_>) -> Result<Findings, AttackErro
     let honest = rig.run::<Transparent>();
     let seen = honest.watched();
     blame(&mut findings, &honest, &rig, None, "nobody drops");
-    let shares: &[f64] = setting.effort.pick(&[0.3], &[0.1, 0.3, 1.0]);
+    let shares: &[f64] = setting.effort.pick(&[0.3], &[0.3, 1.0]);
     let mut points = Vec::new();
     let mut step = 1;
     for guilty in [Guilty::Entry, Guilty::Mix, Guilty::Inbox] {

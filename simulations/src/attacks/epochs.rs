@@ -42,7 +42,7 @@ struct Stay {
 }
 
 fn run(setting: &Setting, progress: Progress<'_>) -> Result<Findings, AttackError> {
-    let epochs = setting.effort.pick(4.0, 20.0);
+    let epochs = setting.effort.pick(4.0, 10.0);
     let users = 40;
     let length = EPOCH * epochs;
     let people = Conversation {

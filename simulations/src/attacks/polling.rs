@@ -10,9 +10,7 @@ use super::shipped::{Rig, Running, difference};
 use super::{Attack, AttackError, Findings, Progress, Setting, activity};
 use crate::Transparent;
 use crate::engine::{Actor, Fate, Passing};
-use crate::metrics::{
-    Interval, Measure, Metric, auc, exact, mutual_information, proportion, tpr_at,
-};
+use crate::metrics::{Interval, Measure, Metric, exact, mutual_information, proportion};
 use crate::observer::{Observer, Sight};
 use crate::plot::{Axis, Figure, Point, Series, Shape};
 use crate::random::{Purpose, Stream};
@@ -40,7 +38,7 @@ const LAGS: usize = 10;
 const BUNCH: f64 = 30.0;
 
 fn run(setting: &Setting, progress: Progress<'_>) -> Result<Findings, AttackError> {
-    let (users, length) = setting.effort.pick((16, 600.0), (48, 3_600.0));
+    let (users, length) = setting.effort.pick((16, 600.0), (36, 3_600.0));
     let people = setting.people(users, length);
     let mut findings = Findings::default();
     let mut bars = Vec::new();
@@ -54,17 +52,17 @@ fn run(setting: &Setting, progress: Progress<'_>) -> Result<Findings, AttackErro
             let cases = after_moments(watched, length, horizon, inside, setting.seed);
             let s = scores::by_lag(&cases);
             let of = format!("{name}, by the {view}");
-            let area = auc(&s.positives, &s.negatives);
+            let area = s.auc();
             findings
                 .measures
                 .push(Measure::new(Metric::Auc, of.clone(), area));
-            let tpr = tpr_at(&s.positives, &s.negatives, 0.01);
+            let tpr = s.tpr_at(0.01);
             findings
                 .measures
                 .push(Measure::new(Metric::TprAtHundredth, of.clone(), tpr));
             let mut draws = Stream::new(setting.seed, Purpose::RESAMPLING, 8);
             let null = scores::by_lag(&scores::permuted(&cases, &mut draws));
-            let null = auc(&null.positives, &null.negatives);
+            let null = null.auc();
             findings.null.push(Measure::new(Metric::Auc, of, null));
             if !inside {
                 bars.push((name.to_string(), area));
@@ -194,10 +192,10 @@ fn inbox_gateway(findings: &mut Findings, running: &Running<Transparent>, length
     let of =
         "echo (shipped code), by the corrupt inbox gateway: deposits against fetches of one inbox";
     let s = scores::by_lag(&cases);
-    let area = auc(&s.positives, &s.negatives);
+    let area = s.auc();
     findings.measures.push(Measure::new(Metric::Auc, of, area));
     let null = scores::by_lag(&scores::permuted(&cases, &mut draws));
-    let null = auc(&null.positives, &null.negatives);
+    let null = null.auc();
     findings.null.push(Measure::new(Metric::Auc, of, null));
     let information = mutual_information(&pairs, || draws.uniform());
     findings
@@ -320,7 +318,7 @@ mod tests {
             let horizon = horizon(&watched);
             let cases = after_moments(&watched, people.length, horizon, false, 3);
             let s = scores::by_lag(&cases);
-            auc(&s.positives, &s.negatives)
+            s.auc()
         };
         assert!(of(&Design::onion(3, 5)).low > 0.9);
         let nym = of(&Design::nym(3, 5));

@@ -1,7 +1,9 @@
 //! Likelihood ratios that an adversary learns from one half of the clients and uses on the other half, so that
 //! no score has seen what it judges.
 
+use crate::metrics::{auc, tpr_at};
 use crate::random::Stream;
+use crate::stats::{Interval, share_interval};
 
 /// How many of ascending times lie in `from..to`.
 pub fn count(times: &[f64], from: f64, to: f64) -> usize {
@@ -19,13 +21,52 @@ pub struct Case {
     pub client: usize,
 }
 
-/// Scores of true and of false cases.
+/// Scores of true and of false cases, apart by the half that was judged: what one half learnt of the other must not be
+/// compared with what the other learnt of it, or chance looks like less than chance.
 #[derive(Clone, PartialEq, Debug, Default)]
 pub struct Scores {
     /// Of true cases.
-    pub positives: Vec<f64>,
+    pub positives: [Vec<f64>; 2],
     /// Of false ones.
-    pub negatives: Vec<f64>,
+    pub negatives: [Vec<f64>; 2],
+}
+
+impl Scores {
+    fn push(&mut self, half: usize, case: &Case, score: f64) {
+        let side = match case.is_true {
+            true => &mut self.positives,
+            false => &mut self.negatives,
+        };
+        side[half].push(score);
+    }
+
+    /// Area under the ROC curve: mean of the halves, each within itself.
+    pub fn auc(&self) -> Interval {
+        let halves = [0, 1].map(|h| auc(&self.positives[h], &self.negatives[h]));
+        let known: Vec<_> = halves.iter().filter(|h| h.count > 0).collect();
+        let n = known.len().max(1) as f64;
+        let value = known.iter().map(|h| h.value).sum::<f64>() / n;
+        let half = known
+            .iter()
+            .map(|h| h.half_width().powi(2))
+            .sum::<f64>()
+            .sqrt()
+            / n;
+        Interval {
+            value,
+            low: (value - half).max(0.0),
+            high: (value + half).min(1.0),
+            count: halves.iter().map(|h| h.count).sum(),
+        }
+    }
+
+    /// True-positive rate at a false-positive rate, with a threshold of its own for each half.
+    pub fn tpr_at(&self, fpr: f64) -> Interval {
+        let halves = [0, 1].map(|h| tpr_at(&self.positives[h], &self.negatives[h], fpr));
+        let known = halves.iter().filter(|h| h.count > 0);
+        let hits: f64 = known.map(|h| (h.value * h.count as f64).round()).sum();
+        share_interval(hits as u64, halves.iter().map(|h| h.count).sum())
+    }
 }
 
 /// Values of one feature are told apart by so many quantiles.
@@ -40,7 +81,7 @@ pub fn learnt(cases: &[Case]) -> Scores {
     let mut scores = Scores::default();
     for half in 0..2 {
         // Counts by feature, truth and bin; one in each bin to begin with (Laplace).
-        let mut counts = vec![[[1.0f64; BINS + 1]; 2]; features];
+        let mut counts = vec![[[1.0f64; 2 * BINS + 3]; 2]; features];
         for case in cases.iter().filter(|c| c.client % 2 != half) {
             for (f, x) in case.features.iter().enumerate() {
                 counts[f][usize::from(case.is_true)][bin(f, *x)] += 1.0;
@@ -55,22 +96,24 @@ pub fn learnt(cases: &[Case]) -> Scores {
                 (counts[f][1][b] / yes).ln() - (counts[f][0][b] / no).ln()
             };
             let score = case.features.iter().enumerate().map(ratio).sum();
-            let side = match case.is_true {
-                true => &mut scores.positives,
-                false => &mut scores.negatives,
-            };
-            side.push(score);
+            scores.push(half, case, score);
         }
     }
     scores
 }
 
-/// Distinct quantiles of a feature.
+/// Quantiles of a feature, and of its distinct values: what is rare must not share a bin with what is common.
 fn edges(cases: &[Case], feature: usize) -> Vec<f64> {
     let mut values: Vec<f64> = cases.iter().map(|c| c.features[feature]).collect();
     values.sort_by(f64::total_cmp);
-    let at = |i: usize| values[i * (values.len() - 1) / BINS];
-    let mut edges: Vec<f64> = (1..=BINS).map(at).collect();
+    let mut distinct = values.clone();
+    distinct.dedup();
+    let of = |sorted: &[f64]| -> Vec<f64> {
+        let last = sorted.len() - 1;
+        (0..=BINS).map(|i| sorted[i * last / BINS]).collect()
+    };
+    let mut edges = [of(&values), of(&distinct)].concat();
+    edges.sort_by(f64::total_cmp);
     edges.dedup();
     edges
 }
@@ -96,11 +139,7 @@ pub fn by_lag(cases: &[Case]) -> Scores {
                 x * (yes / no).ln() - (yes - no)
             };
             let score = case.features.iter().enumerate().map(ratio).sum();
-            let side = match case.is_true {
-                true => &mut scores.positives,
-                false => &mut scores.negatives,
-            };
-            side.push(score);
+            scores.push(half, case, score);
         }
     }
     scores
@@ -127,7 +166,6 @@ pub fn permuted(cases: &[Case], draws: &mut Stream) -> Vec<Case> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::metrics::auc;
     use crate::random::Purpose;
 
     fn cases(shift: f64) -> Vec<Case> {
@@ -148,10 +186,7 @@ mod tests {
     #[test]
     fn a_shift_is_found_and_none_is_not() {
         for rule in [learnt, by_lag] {
-            let of = |cases: &[Case]| {
-                let s = rule(cases);
-                auc(&s.positives, &s.negatives)
-            };
+            let of = |cases: &[Case]| rule(cases).auc();
             assert!(of(&cases(3.0)).low > 0.75);
             let none = of(&cases(0.0));
             assert!((none.value - 0.5).abs() < 0.06, "{none:?}");

@@ -14,7 +14,7 @@ pub fn exact(value: f64, count: u64) -> Interval {
 }
 
 /// A number with a normal interval of this standard error.
-fn normal(value: f64, error: f64, count: u64) -> Interval {
+pub fn normal(value: f64, error: f64, count: u64) -> Interval {
     Interval {
         value,
         low: value - Z * error,
