@@ -15,8 +15,8 @@ pub const ATTACK: Attack = Attack {
     title: "churn, disclosure and a corrupt inbox gateway on a real trace",
     sees: "in which hours each client is connected, and, inside the gateway of one inbox, in which hours a cell is laid \
            there (its writer is online) and in which hours it is asked (its reader is online)",
-    rule: "log-likelihood of each client's hours given the inbox' hours, with two in a hundred hours wrong; the writer and the \
-           reader are whoever scores highest (optimal for independent hours, suboptimal for people's habits)",
+    rule: "writer: log-likelihood of each client's hours given the hours with a cell, with two in a hundred wrong, and whoever scores \
+           highest (optimal for independent hours); reader: whoever alone fits the hours in which the inbox is asked (suboptimal)",
     truth: "the trace says who wrote to whom",
     run,
 };
@@ -71,6 +71,14 @@ fn run(setting: &Setting, progress: Progress<'_>) -> Result<Findings, AttackErro
         findings
             .measures
             .push(Measure::new(Metric::Auc, of.clone(), result.area));
+        let read = format!(
+            "{}, {name}: hours of watching until the reader is known",
+            people.name
+        );
+        let rounds = median_between(&result.reader_rounds, result.reader_never);
+        findings
+            .measures
+            .push(Measure::new(Metric::RoundsToDisclosure, read, rounds));
         findings
             .null
             .push(Measure::new(Metric::Auc, of, result.null));
@@ -114,7 +122,36 @@ fn linger(used: &[Vec<bool>], habit: Habit, seed: u64) -> Vec<Vec<bool>> {
     used.iter().enumerate().map(of).collect()
 }
 
+/// Hours of watching after which an inbox' reader alone fits the hours in which the inbox is asked, and stays the only
+/// one; `None` where others always fit as well.
+fn read_by(online: &[Vec<bool>], reader: usize, draws: &mut Stream) -> Option<f64> {
+    let total = online[reader].len();
+    // Watching begins anywhere.
+    let begin = draws.below(total as u64) as usize;
+    let mut left: Vec<(usize, u32)> = (0..online.len())
+        .filter(|u| *u != reader)
+        .map(|u| (u, 0))
+        .collect();
+    let mut own = 0;
+    for (n, hour) in (begin..total).chain(0..begin).enumerate() {
+        let asked = online[reader][hour] != draws.chance(WRONG);
+        own += u32::from(asked != online[reader][hour]);
+        for (user, misses) in &mut left {
+            *misses += u32::from(asked != online[*user][hour]);
+        }
+        // Who misses six more than the best is ruled out: odds of (0.98/0.02)⁶.
+        let best = left.iter().map(|l| l.1).min().unwrap_or(u32::MAX).min(own);
+        left.retain(|l| l.1 < best + 6);
+        if left.is_empty() {
+            return Some(n as f64 + 1.0);
+        }
+    }
+    None
+}
+
 struct Result14 {
+    reader_rounds: Vec<f64>,
+    reader_never: usize,
     inboxes: u64,
     first: u64,
     rounds: Vec<f64>,
@@ -150,6 +187,8 @@ fn attack(people: &Conversation, online: &[Vec<bool>], targets: usize, seed: u64
         false => (WRONG / (1.0 - usual[user])).ln(),
     };
     let mut out = Result14 {
+        reader_rounds: Vec::new(),
+        reader_never: 0,
         inboxes: inboxes.len() as u64,
         first: 0,
         rounds: Vec::new(),
@@ -159,7 +198,7 @@ fn attack(people: &Conversation, online: &[Vec<bool>], targets: usize, seed: u64
     };
     let (mut positives, mut negatives) = (Vec::new(), Vec::new());
     let (mut null_positives, mut null_negatives) = (Vec::new(), Vec::new());
-    for ((writer, _), hours) in &inboxes {
+    for ((writer, reader), hours) in &inboxes {
         let mut scores = vec![0.0; people.users];
         let mut found_since = None;
         for (round, hour) in hours.iter().enumerate() {
@@ -178,6 +217,10 @@ fn attack(people: &Conversation, online: &[Vec<bool>], targets: usize, seed: u64
         match found_since {
             Some(round) => out.rounds.push(round as f64),
             None => out.never += 1,
+        }
+        match read_by(online, *reader, &mut draws) {
+            Some(hours) => out.reader_rounds.push(hours),
+            None => out.reader_never += 1,
         }
         let other = draws.below(people.users as u64) as usize;
         positives.push(scores[*writer]);
