@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Makes every number and figure of docs/anonymity.md again: runs all attacks with a fixed seed, puts the plots into
-# docs/figures and one page with everything into target/anonymity/report.html. An hour on one free core.
+# docs/figures and one page with everything into target/anonymity/report.html. Some minutes on a free core.
 #
 #   simulations/figures.sh [TRACE]
 #

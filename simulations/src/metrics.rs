@@ -4,6 +4,7 @@
 //! The definitions are here; how a number is got from samples is in `metrics/estimate.rs`, entropies of
 //! posteriors in `metrics/posterior.rs`.
 
+pub(crate) mod any_number;
 mod estimate;
 mod posterior;
 
@@ -343,10 +344,13 @@ pub struct Measure {
     /// Of which design, under which condition.
     pub of: String,
     /// The number.
+    #[serde(with = "any_number")]
     pub value: f64,
     /// Lower end of its 95 % interval.
+    #[serde(with = "any_number")]
     pub low: f64,
     /// Upper end.
+    #[serde(with = "any_number")]
     pub high: f64,
     /// How many samples are behind it.
     pub samples: u64,

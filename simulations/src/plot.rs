@@ -67,12 +67,16 @@ impl Axis {
 #[derive(Clone, Copy, PartialEq, Debug, Serialize, Deserialize)]
 pub struct Point {
     /// Across.
+    #[serde(with = "crate::metrics::any_number")]
     pub x: f64,
     /// Up.
+    #[serde(with = "crate::metrics::any_number")]
     pub y: f64,
     /// Lower end of the interval; equal to `y` where there is none.
+    #[serde(with = "crate::metrics::any_number")]
     pub low: f64,
     /// Upper end.
+    #[serde(with = "crate::metrics::any_number")]
     pub high: f64,
 }
 

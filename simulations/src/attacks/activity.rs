@@ -32,7 +32,7 @@ pub const WINDOW: f64 = 30.0;
 const RUN: usize = 4;
 
 fn run(setting: &Setting, progress: Progress<'_>) -> Result<Findings, AttackError> {
-    let (users, length) = setting.effort.pick((16, 600.0), (36, 3_600.0));
+    let (users, length) = setting.effort.pick((16, 600.0), (24, 1_200.0));
     let people = setting.people(users, length);
     let mut findings = Findings::default();
     progress(0, 6, "shipped clients, in use");

@@ -207,7 +207,7 @@ fn natural_loss(findings: &mut Findings, seed: u64, trials: u64) {
 
 /// All mixes of a running network are cut off, one after the other, while people talk.
 fn shipped(findings: &mut Findings, setting: &Setting) {
-    let attacks = setting.effort.pick(18, 45);
+    let attacks = setting.effort.pick(9, 27);
     let people = Conversation::made_up(setting.seed, 20, 60.0);
     let rig = Rig::wide(setting.seed, people);
     let mixes = 3 * rig.mixes_per_layer;

@@ -182,7 +182,7 @@ fn play(game: &Game, games: u64, seed: u64) -> (Interval, Interval, Interval, In
 }
 
 fn run(setting: &Setting, progress: Progress<'_>) -> Result<Findings, AttackError> {
-    let games = setting.effort.pick(100, 600);
+    let games = setting.effort.pick(60, 300);
     let base = Game {
         users: 100,
         rate: 2.0,

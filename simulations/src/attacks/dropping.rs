@@ -30,7 +30,7 @@ enum Guilty {
 }
 
 fn run(setting: &Setting, progress: Progress<'_>) -> Result<Findings, AttackError> {
-    let (users, length) = setting.effort.pick((10, 600.0), (16, 1_800.0));
+    let (users, length) = setting.effort.pick((10, 600.0), (12, 900.0));
     let people = setting.people(users, length);
     let rig = Rig::wide(setting.seed, people);
     let mut findings = Findings::default();

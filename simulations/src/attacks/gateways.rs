@@ -33,7 +33,7 @@ pub(super) fn entry_and_inbox(
     findings: &mut Findings,
     setting: &Setting,
 ) -> Result<(), AttackError> {
-    let (users, length) = setting.effort.pick((12, 1_200.0), (16, 7_200.0));
+    let (users, length) = setting.effort.pick((12, 1_200.0), (12, 3_600.0));
     // People who never stop talking: the adversary's best case, and one that does not depend on a trace.
     let people = Conversation::made_up(setting.seed, users, length);
     let rig = Rig::wide(setting.seed, people);
@@ -41,7 +41,7 @@ pub(super) fn entry_and_inbox(
     let books = books(&running, length);
     let steps: &[f64] = setting.effort.pick(
         &[300.0, 1_200.0],
-        &[300.0, 600.0, 1_200.0, 2_400.0, 4_800.0, 7_200.0],
+        &[300.0, 600.0, 1_200.0, 2_400.0, 3_600.0],
     );
     let mut curves = [Vec::new(), Vec::new()];
     for time in steps {

@@ -47,7 +47,7 @@ fn run(setting: &Setting, progress: Progress<'_>) -> Result<Findings, AttackErro
             let samples: Vec<f64> = sets.iter().map(|n| *n as f64 + 1.0).collect();
             Point::with(epoch as f64 + 1.0, &mean(&samples))
         });
-        series.push(Series::new(of, Shape::Line, points.step_by(1).collect()));
+        series.push(Series::new(of, Shape::Line, sparse(points.collect())));
     }
     progress(4, 6, "null run");
     findings.null.push(null(users.min(500), setting.seed));
@@ -63,6 +63,18 @@ fn run(setting: &Setting, progress: Progress<'_>) -> Result<Findings, AttackErro
         series,
     });
     Ok(findings)
+}
+
+/// Sixty points of a curve, at equal ratios.
+fn sparse(points: Vec<Point>) -> Vec<Point> {
+    let last = points.len().saturating_sub(1) as f64;
+    let mut at: Vec<usize> = (0..=60)
+        .map(|i| ((last + 1.0).powf(f64::from(i) / 60.0) - 1.0).round() as usize)
+        .collect();
+    at.dedup();
+    at.into_iter()
+        .filter_map(|i| points.get(i).copied())
+        .collect()
 }
 
 /// Others left after each epoch, for each trial.

@@ -186,7 +186,7 @@ const DOWNLOAD: f64 = 50.0;
 
 fn run(setting: &Setting, progress: Progress<'_>) -> Result<Findings, AttackError> {
     let mut findings = Findings::default();
-    let (trues, falses) = setting.effort.pick((300, 1_000), (2_000, 20_000));
+    let (trues, falses) = setting.effort.pick((300, 1_000), (1_000, 10_000));
     let steps = PUBLISHED.len() as u64 + 3;
     let mut curves = Vec::new();
     for (i, (name, delay, packets, published)) in PUBLISHED.iter().enumerate() {

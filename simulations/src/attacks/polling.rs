@@ -38,7 +38,7 @@ const LAGS: usize = 10;
 const BUNCH: f64 = 30.0;
 
 fn run(setting: &Setting, progress: Progress<'_>) -> Result<Findings, AttackError> {
-    let (users, length) = setting.effort.pick((16, 600.0), (36, 3_600.0));
+    let (users, length) = setting.effort.pick((16, 600.0), (24, 1_200.0));
     let people = setting.people(users, length);
     let mut findings = Findings::default();
     let mut bars = Vec::new();

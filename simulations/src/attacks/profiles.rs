@@ -47,8 +47,8 @@ struct Round {
 impl World {
     /// Friend `k` of a user.
     fn friend(&self, user: usize, k: usize) -> usize {
-        // Spread so that two users seldom share one.
-        (user * 31 + k * 97 + k * k * 7 + 1) % self.users
+        // Spread so that two users seldom share one, and that a user's friends are different people.
+        (user * 31 + k * 13 + 1) % self.users
     }
 
     /// Rounds: of each only counts are kept. User 0 is the target; it is active in every other round.
@@ -361,6 +361,24 @@ mod tests {
         assert!(found(0.0, 600, RULES[0].1) > 0.9);
         assert!(found(0.0, 600, RULES[2].1) > 0.9);
         assert!(found(8.0, 100, RULES[0].1) < found(0.0, 100, RULES[0].1));
+    }
+
+    #[test]
+    fn friends_are_different_people() {
+        for world in [
+            WORLD,
+            World {
+                users: 100,
+                friends: 5,
+                ..WORLD
+            },
+        ] {
+            let mut friends: Vec<_> = (0..world.friends).map(|k| world.friend(0, k)).collect();
+            friends.sort_unstable();
+            friends.dedup();
+            assert_eq!(friends.len(), world.friends);
+            assert!(!friends.contains(&0));
+        }
     }
 
     #[test]

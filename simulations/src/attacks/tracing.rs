@@ -392,7 +392,7 @@ fn kinds(findings: &mut Findings, setting: &Setting) -> Result<(), AttackError> 
         id: "kinds".into(),
         title: "A1: topologies and kinds of mix at one load and nearly one delay".into(),
         caption: "100 users at 1 message/s each, no cover. Entropy and min-entropy over messages, 95 % intervals; median time \
-                  through the network. A batch mix looks worse in entropy and better in its best guess."
+                  through the network."
             .into(),
         x: Axis::names("network", &names),
         y: Axis::linear("bit, or s"),

@@ -6,7 +6,7 @@ use std::fmt::Write;
 
 const WIDTH: f64 = 760.0;
 const HEIGHT: f64 = 430.0;
-const LEFT: f64 = 72.0;
+const LEFT: f64 = 104.0;
 const RIGHT: f64 = 20.0;
 const TOP: f64 = 40.0;
 const LEGEND_ROW: f64 = 17.0;
