@@ -46,7 +46,7 @@ fn run(setting: &Setting, progress: Progress<'_>) -> Result<Findings, AttackErro
         }
     };
     let mut findings = Findings::default();
-    let targets = setting.effort.pick(60, 400);
+    let targets = 60;
     let habits = [
         ("clients run only in hours of use", Habit::OnlyInUse),
         ("clients linger for three hours", Habit::Lingering(667)),
