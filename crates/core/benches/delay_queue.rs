@@ -22,8 +22,10 @@ use wire::ids::NodeId;
 use wire::rng::{Purpose, TrafficRng};
 use wire::time::Instant;
 
-const ROUNDS: usize = 5;
-const PACKETS: usize = 300_000;
+/// Short enough to fall between two interruptions; the quickest counts.
+const ROUNDS: usize = 400;
+const PACKETS: usize = 4_000;
+const DELAYS: usize = 300_000;
 
 trait Queue {
     fn push(&mut self, transmit: Transmit);
@@ -109,15 +111,16 @@ impl Queue for DelayQueue {
 fn steady(queue: &mut impl Queue, rate: f64, mean: Duration) -> f64 {
     let mut draws = TrafficRng::from_seed([1; 32]).tick(Purpose::Simulation, 1);
     let gap = Duration::from_secs_f64(1.0 / rate);
-    let delays: Vec<_> = (0..PACKETS).map(|_| draws.draw_exponential(mean)).collect();
-    let mut now = Instant::ZERO;
+    let delays: Vec<_> = (0..DELAYS).map(|_| draws.draw_exponential(mean)).collect();
+    let (mut now, mut next) = (Instant::ZERO, 0);
     let mut run = |n: usize| {
         let began = Wall::now();
         for i in 0..n {
+            next += 1;
             now += gap;
             queue.push(Transmit {
                 to: Peer::Node(NodeId([i as u8; 28])),
-                at: now + delays[i % PACKETS],
+                at: now + delays[next % DELAYS],
                 frame: Frame::Dummy,
             });
             // A turn of the loop takes what is due by then.

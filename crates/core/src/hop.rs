@@ -46,7 +46,7 @@ pub struct HopConfig {
     /// `QueueFull`. Each takes 3 KB.
     pub delay_queue_max: usize,
     /// Most tags remembered for one key; one more packet is discarded as `ReplaySetFull`. Each
-    /// takes about 30 bytes of memory, and 16 to 32 on the disk.
+    /// takes 19 to 39 bytes of memory, and 16 to 32 on the disk.
     pub replay_tags_max: usize,
 }
 
