@@ -4,12 +4,14 @@
 //! `fuzz_targets/` hands them to libFuzzer. Texts of fixed length are the input with zeros behind it,
 //! so that short inputs reach everything.
 
+mod backends;
 mod messages;
 mod packets;
 #[path = "../../crates/sphinx/tests/packet/reference.rs"]
 #[allow(missing_docs, unreachable_pub)]
 mod reference;
 
+pub use backends::backends;
 pub use messages::{cell, contact_card, sealed};
 pub use packets::unwrap;
 
@@ -22,13 +24,14 @@ use wire::request::{Envelope, Reply};
 pub type Target = (&'static str, fn(&[u8]));
 
 /// All targets by name.
-pub const TARGETS: [Target; 8] = [
+pub const TARGETS: [Target; 9] = [
     ("frame", frame),
     ("request", request),
     ("reply", reply),
     ("contact_card", contact_card),
     ("cell", cell),
     ("unwrap", unwrap),
+    ("backends", backends),
     ("directory", directory),
     ("descriptor", descriptor),
 ];

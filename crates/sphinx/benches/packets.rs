@@ -28,7 +28,7 @@ const HOPS: u8 = 5;
 /// Packets of a batch.
 const BATCH: usize = 16;
 /// Of each figure.
-const SAMPLES: usize = 400;
+const SAMPLES: usize = 1_000;
 
 fn route() -> Vec<Hop> {
     let hop = |n: u8| Hop {

@@ -34,7 +34,7 @@ impl Avx512 {
     /// Fewer multiplications than this are faster one by one.
     pub(crate) const X25519_MIN: usize = 2;
     /// Fewer packets than this are hashed faster one by one.
-    pub(crate) const HASH_MIN: usize = 5;
+    pub(crate) const HASH_MIN: usize = 7;
 
     pub(crate) fn detect() -> Option<Self> {
         let can = is_x86_feature_detected!("avx512f")

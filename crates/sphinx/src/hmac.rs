@@ -51,11 +51,14 @@ impl HmacKey {
         }
     }
 
-    /// The MAC of `message`, which has at most 375 bytes.
+    /// The MAC of `message`.
     pub(crate) fn mac(&self, message: &[u8]) -> Wiped<DIGEST_LEN> {
-        let mut padded = Message::<{ 6 * BLOCK_LEN }>::new(message.len());
-        padded.bytes[..message.len()].copy_from_slice(message);
-        self.mac_padded(&padded)
+        let (blocks, rest) = message.as_chunks::<BLOCK_LEN>();
+        let mut last = Message::<{ 2 * BLOCK_LEN }>::after(blocks.len(), rest.len());
+        last.bytes[..rest.len()].copy_from_slice(rest);
+        let mut state = self.inner;
+        compress256(&mut state, blocks);
+        self.finish(state, &last)
     }
 
     /// HKDF-Expand, its first block alone. `info` has at most 150 bytes.
@@ -63,12 +66,12 @@ impl HmacKey {
         let mut first = Message::<{ 3 * BLOCK_LEN }>::new(info.len() + 1);
         first.bytes[..info.len()].copy_from_slice(info);
         first.bytes[info.len()] = 1;
-        self.mac_padded(&first)
+        self.finish(self.inner, &first)
     }
 
-    fn mac_padded<const N: usize>(&self, message: &Message<N>) -> Wiped<DIGEST_LEN> {
-        let mut state = self.inner;
-        compress256(&mut state, message.blocks());
+    /// A MAC, from the state before the last part of its message.
+    fn finish<const N: usize>(&self, mut state: [u32; 8], last: &Message<N>) -> Wiped<DIGEST_LEN> {
+        compress256(&mut state, last.blocks());
         let mut second = Message::<BLOCK_LEN>::new(DIGEST_LEN);
         put(&state, &mut second.bytes[..DIGEST_LEN]);
         state = self.outer;
@@ -158,17 +161,23 @@ fn put(state: &[u32; 8], out: &mut [u8]) {
     }
 }
 
-/// A message of at most N − 9 bytes that follows one padded key block, with its padding.
+/// What is left of a message behind a key's block and whole blocks, at most N − 9 bytes, with its padding.
 struct Message<const N: usize> {
     bytes: Wiped<N>,
     blocks: usize,
 }
 
 impl<const N: usize> Message<N> {
+    /// All of a message of `len` bytes.
     fn new(len: usize) -> Self {
+        Self::after(0, len)
+    }
+
+    /// The last `len` bytes, behind so many blocks.
+    fn after(before: usize, len: usize) -> Self {
         let blocks = (len + 9).div_ceil(BLOCK_LEN);
         let mut bytes = Wiped::new();
-        let bits = 8 * (BLOCK_LEN + len) as u64;
+        let bits = 8 * (BLOCK_LEN * (1 + before) + len) as u64;
         bytes[len] = 0x80;
         bytes[blocks * BLOCK_LEN - 8..][..8].copy_from_slice(&bits.to_be_bytes());
         Self { bytes, blocks }

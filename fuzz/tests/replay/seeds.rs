@@ -18,6 +18,7 @@ pub(crate) fn write() {
     save("contact_card", cards());
     save("cell", cells());
     save("unwrap", packets());
+    save("backends", batches());
     save("directory", directories());
     save("descriptor", rows("descriptors").into_iter());
 }
@@ -154,4 +155,28 @@ fn directories() -> impl Iterator<Item = Vec<u8>> {
     let bodies: Vec<_> = documents.iter().filter_map(body).take(2).collect();
     let documents: Vec<_> = documents.iter().map(|d| led_by(0, d)).collect();
     documents.into_iter().chain(bodies)
+}
+
+/// Batches of each size, of one kind and of all, with α that are special and α that are not.
+fn batches() -> impl Iterator<Item = Vec<u8>> {
+    (0..20u8).map(|size| {
+        let mut seed = vec![size, 0, 0, size, size & 5];
+        for n in 0..=size {
+            seed.push(n.wrapping_mul(37).wrapping_add(size));
+            let mut alpha = [n; 32];
+            if n % 5 == 1 {
+                alpha = [0; 32];
+                alpha[0] = n / 5;
+            } else if n % 5 == 2 {
+                alpha = [0xff; 32];
+                (alpha[0], alpha[31]) = (0xe0 + n, 0x7f);
+            }
+            seed.extend(alpha);
+            seed.extend([1 + n % 3, 0, 1, 4, 0, 1]);
+            seed.extend([n; 54 + 2]);
+        }
+        seed.extend([0; 16]);
+        seed.extend([size; 40]);
+        seed
+    })
 }

@@ -3,7 +3,9 @@
 //! A processor that lacks what they need SKIPS these, in so many words.
 
 mod field;
+mod leaky;
 mod symmetric;
+mod timing;
 mod x25519;
 
 use super::Avx512;
