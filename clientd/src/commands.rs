@@ -122,6 +122,7 @@ pub(crate) fn reason_text(reason: FailReason) -> &'static str {
         FailReason::Wiped => "wiped",
         FailReason::FileGone => "file_gone",
         FailReason::Cancelled => "cancelled",
+        FailReason::Damaged => "damaged",
         _ => "other",
     }
 }
