@@ -2,7 +2,7 @@
 //!
 //! One heap of whole frames, one heap of small keys, and [`DelayQueue`], each in the steady state of a mix:
 //! so many packets a second with exponential delays. The last lines are ratios to the heap of whole
-//! frames; `docs/decisions/0007-the-data-path.md` says what came out.
+//! frames; `docs/decisions/0008-the-data-path.md` says what came out.
 
 #![allow(
     clippy::print_stdout,

@@ -2,7 +2,7 @@
 //!
 //! A calendar: a list for each millisecond to come, and a heap for the one that is being emptied. So
 //! what it costs to take a packet in and out does not grow with how many wait
-//! (`docs/decisions/0007-the-data-path.md` has the measurement, `benches/delay_queue.rs` repeats it).
+//! (`docs/decisions/0008-the-data-path.md` has the measurement, `benches/delay_queue.rs` repeats it).
 
 use crate::transmit::Transmit;
 use sphinx::DiscardReason;
