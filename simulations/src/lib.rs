@@ -15,7 +15,7 @@
 //! by event: the one that an adversary can drive).
 //!
 //! What an adversary makes of it: [`attacks`] · [`metrics`] (numbers with what they mean) · [`replay`] (recordings) ·
-//! [`plot`] and [`report`] (figures and pages).
+//! [`plot`] and [`report`] (figures and pages). Whether all that measures rightly: [`verify`].
 
 pub mod attacks;
 pub mod clock;
@@ -40,6 +40,7 @@ pub mod sweep;
 pub mod trace;
 pub mod traffic;
 pub mod transparent;
+pub mod verify;
 pub mod workload;
 
 pub use engine::{Actor, Engine};

@@ -458,6 +458,12 @@ impl<'a, const T: usize, P: Probe<T>> Sweep<'a, T, P> {
                 self.carried.take(packet.carry)
             } else {
                 let share = 1.0 / f64::from(pool.n);
+                #[cfg(test)]
+                let share = if plan.fault == crate::verify::Fault::WrongPosterior {
+                    (1.5 * share).min(1.0)
+                } else {
+                    share
+                };
                 let mut row = pool.mass;
                 for (mine, all) in row.iter_mut().zip(&mut pool.mass) {
                     *mine *= share;

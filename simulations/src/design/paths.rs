@@ -99,6 +99,9 @@ pub struct Plan {
     pub corrupt_gateways: Vec<bool>,
     /// Sources of loops: (path, nodes of the source, rate of each).
     pub loops: Vec<(u8, u32, f64)>,
+    /// What a test has broken on purpose.
+    #[cfg(test)]
+    pub(crate) fault: crate::verify::Fault,
     delays: Keyed,
     mean: f64,
 }
@@ -153,6 +156,8 @@ impl Plan {
             corrupt,
             corrupt_gateways,
             loops: Vec::new(),
+            #[cfg(test)]
+            fault: crate::verify::Fault::None,
             delays: Keyed::new(seed, Purpose::DELAY),
             mean,
         };
@@ -263,6 +268,12 @@ impl Plan {
         }
     }
 
+    /// The same, broken on purpose.
+    #[cfg(test)]
+    pub(crate) fn broken(self, fault: crate::verify::Fault) -> Self {
+        Self { fault, ..self }
+    }
+
     /// The packet of a message, before its first step.
     pub fn packet(&self, id: u64, message: &Message) -> Packet {
         Packet {
@@ -281,6 +292,12 @@ impl Plan {
     #[inline]
     pub fn enter(&self, packet: &mut Packet, step: &Step) -> f64 {
         let [delay, node] = self.delays.block(packet.id, u64::from(packet.hop));
+        #[cfg(test)]
+        let node = if self.fault == crate::verify::Fault::BiasedRoute {
+            node & node.rotate_left(7)
+        } else {
+            node
+        };
         let width = u64::from(self.stages[usize::from(step.stage)].width);
         packet.node = match step.choice {
             Choice::Any => below(node, width) as u16,
@@ -293,6 +310,10 @@ impl Plan {
             Choice::Inbox => self.design.inbox_of(packet.receiver) as u16,
             Choice::Sender => packet.sender as u16,
         };
+        #[cfg(test)]
+        if self.fault == crate::verify::Fault::TruncatedDelay {
+            return exponential(delay, self.mean).min(2.0 * self.mean);
+        }
         if self.mean > 0.0 {
             exponential(delay, self.mean)
         } else {
