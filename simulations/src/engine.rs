@@ -101,6 +101,7 @@ pub struct Engine<F: PacketFormat> {
     tamper: Option<tamper::Tamper>,
     next_thing: u64,
     lost: u64,
+    hops: u64,
 }
 
 impl<F: PacketFormat> Engine<F> {
@@ -163,6 +164,11 @@ impl<F: PacketFormat> Engine<F> {
         self.lost
     }
 
+    /// Packets that came to or left a mix or gateway.
+    pub fn hop_events(&self) -> u64 {
+        self.hops
+    }
+
     /// Packets that died in the machines that run now, by actor.
     pub fn discards(&self) -> impl Iterator<Item = (Actor, &Discards)> {
         let mixes = self.mixes.iter().enumerate();
@@ -205,6 +211,13 @@ impl<F: PacketFormat> Engine<F> {
             } => self.read(actor, incarnation, ticket, key, sequence),
         }
         self.drive(actor);
+    }
+
+    /// `number` is that of a packet, or 0.
+    fn count_hop(&mut self, actor: Actor, number: u64) {
+        if number != 0 && matches!(actor, Actor::Mix(_) | Actor::Gateway(_)) {
+            self.hops += 1;
+        }
     }
 
     fn note(&mut self, actor: Actor, kind: Kind, number: u64) {
@@ -283,6 +296,7 @@ impl<F: PacketFormat> Engine<F> {
 
     fn arrive(&mut self, actor: Actor, from: Actor, frame: Frame, number: u64) {
         self.note(actor, Kind::Arrived, number);
+        self.count_hop(actor, number);
         match (actor, frame) {
             (Actor::Mix(i), Frame::Packet(hint, packet)) => {
                 let now = self.clock.now();

@@ -298,6 +298,11 @@ impl<'a, const T: usize, I: Iterator<Item = Message>, W: Watch<T>> Events<'a, T,
         self.events
     }
 
+    /// Entries to and departures from nodes so far.
+    pub fn hops(&self) -> u64 {
+        self.outcome.hop_events
+    }
+
     /// Lets time pass until `end`, or until there is nothing left to measure. Says whether there is more to come.
     pub fn run_until(&mut self, end: f64) -> Result<bool, DesignError> {
         while let Some((time, event)) = self.queue.pop(end) {

@@ -87,7 +87,7 @@ impl PacketFormat for Transparent {
         packet: &PacketBytes,
     ) -> Result<Unwrapped, DiscardReason> {
         let (head, payload) = packet.split_at(SPHINX_HEADER_LEN);
-        let mut header = Header::decode(head).map_err(|_| DiscardReason::BadMac)?;
+        let header = Header::decode(head).map_err(|_| DiscardReason::BadMac)?;
         let here = usize::from(header.here);
         if header.prefixes.get(here) != Some(&prefix(&secret.0)) {
             return Err(DiscardReason::BadMac);
@@ -95,13 +95,11 @@ impl PacketFormat for Transparent {
         let tag = header.tag();
         if here + 1 < usize::from(header.hops) {
             let next = NextHop::from_bytes(header.nexts[here]);
-            let delay = Duration::from_nanos(header.delays[here]);
-            header.here += 1;
             return Ok(Unwrapped::Forward {
                 tag,
                 next: next.map_err(|_| DiscardReason::BadRouting)?,
-                delay,
-                packet: join(&header.encode(), payload),
+                delay: Duration::from_nanos(header.delays[here]),
+                packet: passed_on(packet),
             });
         }
         if header.id == REQUEST_ID {
@@ -241,6 +239,15 @@ fn join(header: &[u8], payload: &[u8]) -> PacketBytes {
     packet.extend_from_slice(header);
     packet.extend_from_slice(payload);
     boxed(packet)
+}
+
+/// The same packet at its next hop: one byte and the checksum differ.
+fn passed_on(packet: &PacketBytes) -> PacketBytes {
+    let mut packet = packet.clone();
+    packet[CHECKSUM_LEN] += 1;
+    let checksum = checksum(&packet[CHECKSUM_LEN..SPHINX_HEADER_LEN]);
+    packet[..CHECKSUM_LEN].copy_from_slice(&checksum);
+    packet
 }
 
 fn payload(seed: [u8; SEED_LEN], plaintext: &Plaintext) -> Vec<u8> {

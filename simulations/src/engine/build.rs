@@ -56,6 +56,7 @@ impl<F: PacketFormat> Engine<F> {
             tamper: None,
             next_thing: 0,
             lost: 0,
+            hops: 0,
             scenario,
             clock,
             mixes,

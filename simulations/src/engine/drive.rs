@@ -195,6 +195,7 @@ impl<F: PacketFormat> Engine<F> {
             }
         }
         self.observer.sent(departs, from, to);
+        self.count_hop(from, number);
         self.trace.record(TraceEvent {
             at: departs,
             actor: from,
