@@ -47,6 +47,8 @@ struct Bench {
 /// What came of all that was sent.
 #[derive(Debug, Default)]
 struct Seen {
+    /// Kills while packets were being sent.
+    in_the_midst: usize,
     /// Packets that were due well before a kill; all of them had left by then.
     due: usize,
     /// Packets lost by kills: in their socket, unwrapped, waiting for their tag or out their delay.
@@ -107,7 +109,8 @@ impl Bench {
         let offered = self.source.take().unwrap().offer(&self.stock, offer);
         let killed = killer.join().unwrap();
         self.world.kill();
-        assert!(offered.broken.is_some(), "the kill came after the load");
+        // On a busy machine the kill may come when all is sent and some still waits.
+        self.seen.in_the_midst += usize::from(offered.broken.is_some());
         // What the system still holds for the sink.
         std::thread::sleep(Duration::from_millis(100));
         self.judge(offered.numbers.clone(), killed);
@@ -202,6 +205,10 @@ fn nothing_passes_twice(kills: usize) {
     let seen = bench.seen;
     assert_eq!(doubles, 0);
     // The load was one, and the kills hit it.
+    assert!(
+        10 * seen.in_the_midst >= 9 * kills || kills < 10,
+        "{seen:?}"
+    );
     assert!(seen.due > 20 * kills && seen.lost > kills, "{seen:?}");
     // What was lost for good is what waited out its delay with its tag kept: not much, and counted.
     let lost = sent - passed;
