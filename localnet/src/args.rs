@@ -1,5 +1,6 @@
 //! The command line.
 
+use crate::chaos::reader::ReaderArgs;
 use clap::{Parser, Subcommand};
 use std::path::PathBuf;
 use std::time::Duration;
@@ -21,6 +22,11 @@ pub struct Args {
 pub enum Verb {
     /// Start everything, send messages both ways through the real APIs, end, and say how it went.
     Check(CheckArgs),
+    /// Send messages both ways while everything breaks, and count what was lost or doubled.
+    Chaos(ChaosArgs),
+    /// An application that reads, for `chaos`.
+    #[command(hide = true)]
+    Reader(ReaderArgs),
 }
 
 /// The network's shape.
@@ -62,6 +68,70 @@ pub struct NetworkArgs {
     /// The daemons' log level.
     #[arg(long, global = true, default_value = "info")]
     pub log: String,
+    /// What a run by another verb adds.
+    #[arg(skip)]
+    pub more: More,
+}
+
+/// Additions to the nodes' configurations.
+#[derive(Debug, Clone, Default)]
+pub struct More {
+    /// Lines for every mix.
+    pub mix: String,
+    /// Lines for every client.
+    pub client: String,
+    /// Times what localnet's rates of clients and downlinks are.
+    pub rate_scale: Option<f64>,
+}
+
+/// What `chaos` does. Without faults by flag, packets are all that vanishes.
+#[derive(clap::Args, Debug, Clone)]
+pub struct ChaosArgs {
+    /// Messages, half of them each way; 1 byte to 200 kB long.
+    #[arg(long, default_value_t = 1000)]
+    pub messages: u32,
+    /// Share of round trips that are lost at the mixes.
+    #[arg(long, default_value_t = 0.0, value_parser = parse_share)]
+    pub loss: f64,
+    /// A fast profile: so many times localnet's rates.
+    #[arg(long, default_value_t = 1.0, value_parser = parse_scale)]
+    pub rate_scale: f64,
+    /// `kill -9` of each client, so many times.
+    #[arg(long, default_value_t = 0)]
+    pub client_kills: u32,
+    /// `kill -9` of each application that reads, so many times.
+    #[arg(long, default_value_t = 0)]
+    pub reader_kills: u32,
+    /// `kill -9` of every node, once.
+    #[arg(long)]
+    pub restart_nodes: bool,
+    /// One gateway is away for so long.
+    #[arg(long, default_value = "0s", value_parser = parse_time)]
+    pub gateway_down: Duration,
+    /// All of that: clients and applications five times, every node once, a gateway for a minute.
+    #[arg(long)]
+    pub all_faults: bool,
+    /// What has not arrived after this is lost.
+    #[arg(long, default_value = "10m", value_parser = parse_time)]
+    pub limit: Duration,
+    /// The run's seed; that of the network.
+    #[arg(skip)]
+    pub seed: u64,
+}
+
+impl ChaosArgs {
+    /// With what `--all-faults` stands for.
+    pub fn resolved(&self, seed: Option<u64>) -> Self {
+        let mut resolved = self.clone();
+        resolved.seed = seed.unwrap_or(1);
+        if self.all_faults {
+            resolved.client_kills = self.client_kills.max(5);
+            resolved.reader_kills = self.reader_kills.max(5);
+            resolved.restart_nodes = true;
+            resolved.gateway_down = self.gateway_down.max(Duration::from_secs(60));
+        }
+        resolved
+    }
 }
 
 /// What `check` does.
@@ -79,8 +149,30 @@ pub struct CheckArgs {
     pub idle: bool,
 }
 
-/// Accepts `250ms`, `30s`, `10m`, `2h`.
+fn parse_share(text: &str) -> Result<f64, String> {
+    match text.parse() {
+        Ok(share) if (0.0..1.0).contains(&share) => Ok(share),
+        _ => Err(format!("'{text}' is no share: 0 to below 1, as in 0.3")),
+    }
+}
+
+fn parse_scale(text: &str) -> Result<f64, String> {
+    match text.parse() {
+        Ok(scale) if (0.1..=100.0).contains(&scale) => Ok(scale),
+        _ => Err(format!("'{text}' is no factor from 0.1 to 100")),
+    }
+}
+
 fn parse_duration(text: &str) -> Result<Duration, String> {
+    let duration = parse_time(text)?;
+    if duration < Duration::from_secs(4) {
+        return Err("an epoch is at least 4s long: packets live for some seconds".into());
+    }
+    Ok(duration)
+}
+
+/// Accepts `250ms`, `30s`, `10m`, `2h`.
+fn parse_time(text: &str) -> Result<Duration, String> {
     let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
     let number: u64 = digits
         .parse()
@@ -92,11 +184,7 @@ fn parse_duration(text: &str) -> Result<Duration, String> {
         "h" => 3_600_000,
         unit => return Err(format!("the unit '{unit}' is none of ms, s, m, h")),
     };
-    let duration = Duration::from_millis(number.saturating_mul(millis));
-    if duration < Duration::from_secs(4) {
-        return Err("an epoch is at least 4s long: packets live for some seconds".into());
-    }
-    Ok(duration)
+    Ok(Duration::from_millis(number.saturating_mul(millis)))
 }
 
 #[cfg(test)]

@@ -4,7 +4,8 @@
 //!
 //! Reading order: [`plan`] (who is where, all files) · `acquaint` (clients know each other before
 //! the network stands) · `processes` (start, watch, end) · `capture` (what an observer of a
-//! client's link sees) · `check` (messages through the real APIs) · `live` (the table and the status
+//! client's link sees) · `check` (messages through the real APIs) · `chaos`
+//! (messages while everything breaks) · `live` (the table and the status
 //! line).
 
 /// A line of output. Nobody may be reading any more (`localnet check | head`); that ends nothing.
@@ -19,6 +20,7 @@ pub mod acquaint;
 pub mod api;
 pub mod args;
 pub mod capture;
+pub mod chaos;
 pub mod check;
 pub mod live;
 pub mod plan;
@@ -50,6 +52,8 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         match &args.verb {
             None => live::run(&args.network).await,
             Some(Verb::Check(check)) => check::run(&args.network, check).await,
+            Some(Verb::Chaos(chaos)) => chaos::run(&args.network, chaos).await,
+            Some(Verb::Reader(reader)) => chaos::reader::run(reader).await,
         }
     });
     match done {

@@ -151,7 +151,10 @@ impl Plan {
             writeln!(text, "network = {}", quoted(&self.network_file()))?;
             match node.role {
                 Role::Authority => self.authority_config(&mut text, node, args)?,
-                Role::Mix => self.node_config(&mut text, node, seed)?,
+                Role::Mix => {
+                    self.node_config(&mut text, node, seed)?;
+                    text.push_str(&args.more.mix);
+                }
                 Role::Gateway => {
                     self.node_config(&mut text, node, seed)?;
                     if let Some(listen) = node.client_listen {
@@ -182,6 +185,16 @@ impl Plan {
         writeln!(text, "\n[parameters]")?;
         let overlap = (args.epoch / 4).min(Duration::from_secs(5));
         writeln!(text, "key_overlap_ms = {}", overlap.as_millis())?;
+        if let Some(scale) = args.more.rate_scale {
+            let rates = directory::Parameters::localnet();
+            for (name, rate) in [
+                ("payload_rate", rates.payload_rate),
+                ("loop_rate", rates.loop_rate),
+                ("downlink_rate", rates.downlink_rate),
+            ] {
+                writeln!(text, "{name} = {}", rate.per_second() * scale)?;
+            }
+        }
         if args.plant_rate {
             writeln!(text, "payload_rate = 11.0\nloop_rate = 2.2")?;
         }
@@ -235,6 +248,7 @@ impl Plan {
             .context("a client without an entry gateway")?;
         let identity = entry.identity.context("a gateway without an identity")?;
         writeln!(text, "name = \"{}\"", node.name)?;
+        text.push_str(&args.more.client);
         writeln!(text, "entry = \"{}\"", hex(&NodeId::of(&identity).0))?;
         if let Some(api) = node.api {
             writeln!(text, "api = \"{api}\"")?;
