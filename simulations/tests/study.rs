@@ -5,6 +5,8 @@
     clippy::disallowed_methods,
     reason = "a kill needs a process, and waiting for the moment to do it"
 )]
+// Clippy's exception for tests does not reach the helpers between them.
+#![allow(clippy::unwrap_used)]
 
 use std::collections::BTreeMap;
 use std::fs;

@@ -19,7 +19,7 @@ const PURPOSE: u32 = u32::MAX;
 
 /// Who breaks.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub enum Fault {
+pub(super) enum Fault {
     /// A node or a client of the network.
     Node(String),
     /// The application that reads at one of the two clients.
@@ -34,7 +34,7 @@ struct Planned {
 }
 
 /// All faults of a run.
-pub struct Faults {
+pub(super) struct Faults {
     /// The next one is the last.
     planned: Vec<Planned>,
     /// What is away, and when it comes back.
@@ -43,7 +43,7 @@ pub struct Faults {
 
 impl Faults {
     /// Draws who breaks when.
-    pub fn draw(chaos: &ChaosArgs, network: &Network) -> Self {
+    pub(super) fn draw(chaos: &ChaosArgs, network: &Network) -> Self {
         let mut rng = stream(chaos.seed, PURPOSE);
         let mut planned = Vec::new();
         let mut plan = |rng: &mut KeyRng, fault, away: Option<Duration>| {
@@ -81,12 +81,12 @@ impl Faults {
     }
 
     /// Faults that are still to come, or not over.
-    pub fn left(&self) -> usize {
+    pub(super) fn left(&self) -> usize {
         self.planned.len() + self.away.len()
     }
 
     /// Breaks what is due at `share`, and starts again what was away for long enough.
-    pub fn step(
+    pub(super) fn step(
         &mut self,
         share: f64,
         network: &mut Network,
@@ -122,7 +122,7 @@ impl Faults {
     }
 
     /// Starts whatever is away, so that the network can end in order.
-    pub fn end(&mut self, network: &mut Network) -> Result<()> {
+    pub(super) fn end(&mut self, network: &mut Network) -> Result<()> {
         for (_, fault) in self.away.drain(..) {
             if let Fault::Node(name) = fault {
                 process(network, &name)?.restart()?;

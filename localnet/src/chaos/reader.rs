@@ -166,7 +166,9 @@ async fn page(http: &HttpClient, bearer: &str, after: u64) -> Result<Vec<Value>>
     let mut answer: Value = serde_json::from_slice(&answer.body)?;
     match answer["events"].take() {
         Value::Array(events) => Ok(events),
-        _ => bail!("no list of events"),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::Object(_) => {
+            bail!("no list of events")
+        }
     }
 }
 

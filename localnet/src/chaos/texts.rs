@@ -8,26 +8,26 @@ const LONGEST: f64 = 200_000.0;
 const LETTERS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789 .";
 
 /// SHA-256 of a text.
-pub type Digest = [u8; 32];
+pub(super) type Digest = [u8; 32];
 
 /// All texts of a run; odd ones go the other way.
-pub struct Texts {
+pub(super) struct Texts {
     seed: u64,
     count: u32,
 }
 
 impl Texts {
-    pub fn new(seed: u64, count: u32) -> Self {
+    pub(super) fn new(seed: u64, count: u32) -> Self {
         Self { seed, count }
     }
 
     /// Numbers of the texts that go one way, in their order.
-    pub fn of_way(&self, way: usize) -> impl Iterator<Item = u32> {
+    pub(super) fn of_way(&self, way: usize) -> impl Iterator<Item = u32> {
         (0..self.count).filter(move |n| *n as usize % 2 == way)
     }
 
     /// One text.
-    pub fn text(&self, number: u32) -> String {
+    pub(super) fn text(&self, number: u32) -> String {
         let mut rng = stream(self.seed, number);
         let share = f64::from(u32::from_be_bytes(rng.bytes())) / f64::from(u32::MAX);
         let len = LONGEST.powf(share).round() as usize;
@@ -45,18 +45,18 @@ impl Texts {
     }
 
     /// Its digest.
-    pub fn digest(&self, number: u32) -> Digest {
+    pub(super) fn digest(&self, number: u32) -> Digest {
         digest(&self.text(number))
     }
 }
 
 /// Of any text.
-pub fn digest(text: &str) -> Digest {
+pub(super) fn digest(text: &str) -> Digest {
     Sha256::digest(text.as_bytes()).into()
 }
 
 /// A stream of random bytes for one purpose of a run.
-pub fn stream(seed: u64, purpose: u32) -> KeyRng {
+pub(super) fn stream(seed: u64, purpose: u32) -> KeyRng {
     let mut bytes = [0xc5; 32];
     bytes[..8].copy_from_slice(&seed.to_be_bytes());
     bytes[8..12].copy_from_slice(&purpose.to_be_bytes());
