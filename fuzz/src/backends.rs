@@ -25,13 +25,16 @@ impl Source<'_> {
     }
 }
 
+/// Kind and key; α or a scalar; what the hop reads first; where it is tampered with.
+type Head = (u8, [u8; 32], [u8; 60], [u8; 2]);
+
 /// The first byte says how many packets. For each: a byte for its kind and its key, its α or a scalar, and what the hop
 /// reads first; what is left of the input is the payload of all, and decides whom the replay set refuses.
 pub fn backends(data: &[u8]) {
     let mut source = Source(data);
     let size = 1 + usize::from(source.byte()) % MOST;
     let refused = u32::from_be_bytes(source.array());
-    let heads: Vec<(u8, [u8; 32], [u8; 60], [u8; 2])> = (0..size)
+    let heads: Vec<Head> = (0..size)
         .map(|_| {
             (
                 source.byte(),

@@ -72,10 +72,10 @@ pub fn cell(data: &[u8]) {
             assert_eq!(open(&cells).is_none(), changed);
         }
         _ => {
-            if let Ok(inner) = Inner::decode(data) {
-                if !matches!(inner, Inner::Unknown) {
-                    assert!(inner.encode()[..] == *data);
-                }
+            if let Ok(inner) = Inner::decode(data)
+                && !matches!(inner, Inner::Unknown)
+            {
+                assert!(inner.encode()[..] == *data);
             }
         }
     }
