@@ -293,21 +293,18 @@ mod tests {
 
     #[test]
     fn short_delays_give_more_away_and_the_blind_stay_blind() {
-        let long = play(&Game { delay: 2.0, ..GAME }, 60, 3);
+        // The two enter within one delay of each other in both, so that they mix with each other alike; what differs
+        // is how many others they mix with.
+        let long = play(&Game { delay: 2.0, ..GAME }, 800, 3);
         let short = play(
             &Game {
                 delay: 0.01,
                 ..GAME
             },
-            60,
+            800,
             3,
         );
-        assert!(
-            short.2.value > long.2.value + 0.3,
-            "{:?} {:?}",
-            short.2,
-            long.2
-        );
+        assert!(short.2.low > long.2.value, "{:?} {:?}", short.2, long.2);
         assert!(long.3.low < 0.0 && long.3.high > 0.0);
     }
 }
