@@ -2,7 +2,7 @@
 //!
 //! What a mix decides is in `crates/core`; what every node shares of the real world, in
 //! `runtime::node`. Here are the configuration ([`config`]) and the loop that joins them
-//! ([`eventloop`]). `gateway` is built alike. [`bench`] measures a node from outside.
+//! ([`eventloop`]). `gateway` is built alike. [`mod@bench`] measures a node from outside.
 
 pub mod bench;
 pub mod config;

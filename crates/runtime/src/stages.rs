@@ -1,7 +1,7 @@
 //! What a packet's way through a node costs, by stage: processor time, not waiting.
 //!
 //! Always on. A thread that does one thing is asked for its own clock now and then; where many
-//! tasks share a thread, one turn in [`SAMPLE`] is measured and counted for all of them.
+//! tasks share a thread, one turn in `SAMPLE` is measured and counted for all of them.
 
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;

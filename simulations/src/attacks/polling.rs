@@ -212,7 +212,7 @@ fn inbox_gateway(findings: &mut Findings, running: &Running<Transparent>, length
         .push(Measure::new(Metric::MutualInformation, of, null));
 }
 
-/// A gateway that holds every reply to a request of a client until the next multiple of [`BUNCH`] seconds.
+/// A gateway that holds every reply to a request of a client until the next multiple of `BUNCH` seconds.
 pub fn bunching(gateway: usize) -> impl FnMut(f64, &Passing, &Observer) -> Fate {
     move |at, passing, truth| match answers(gateway, passing, truth) {
         true => Fate::Hold(Duration::from_secs_f64((at / BUNCH).ceil() * BUNCH - at)),

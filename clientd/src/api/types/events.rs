@@ -29,7 +29,7 @@ pub enum ApiEvent {
         contact: String,
         /// The application's name for it.
         id: String,
-        /// As in [`Message`].
+        /// As in `Message`.
         state: String,
         /// Why it failed.
         #[serde(skip_serializing_if = "Option::is_none", default)]

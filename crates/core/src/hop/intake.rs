@@ -164,11 +164,11 @@ const STANDING: Duration = Duration::from_millis(100);
 ///   more packet of that link dies as `Overloaded`, before any public-key work.
 /// - Links are served packet by packet in turn, so that a flood delays its own link alone.
 /// - A queue that *stands* is overload, one that comes and goes is a burst, or a machine that was busy for a
-///   moment. When for [`STANDING`] no packet had its turn within half of δ, packets that waited longer
+///   moment. When for `STANDING` no packet had its turn within half of δ, packets that waited longer
 ///   than that are dropped when their turn comes, as `Overloaded` too, until the queue was empty once.
 ///   So under overload it is the *oldest* that die, the packets that are unwrapped are punctual, and
 ///   nothing old is left to work off when it ends. Otherwise a packet is dropped only when it waited
-///   [`STANDING`] longer than δ.
+///   `STANDING` longer than δ.
 pub struct Intake {
     capacity: usize,
     len: usize,
