@@ -75,7 +75,7 @@ fn operation(route: &Route, generator: &mut SchemaGenerator) -> Value {
         parameters.push(json!({
             "name": "Last-Event-ID", "in": "header", "required": false,
             "description": "Goes before `after`.",
-            "schema": { "type": "string", "pattern": "^[0-9]{1,19}$" },
+            "schema": { "type": "string", "pattern": "^[0-9]{0,19}$" },
         }));
     }
     let mut responses = Map::new();

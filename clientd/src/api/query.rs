@@ -68,11 +68,16 @@ fn check(name: &str, kind: Kind, value: &str) -> Result<(), Problem> {
         Kind::Text(most) => Err(Problem::bad_query(format!(
             "{name} has at most {most} characters"
         ))),
-        Kind::Cursor if value.len() <= 64 && value.bytes().all(|b| b.is_ascii_hexdigit()) => Ok(()),
+        Kind::Cursor if is_cursor(value) => Ok(()),
         Kind::Cursor => Err(Problem::bad_query(format!(
             "{name} is `next` of the page before"
         ))),
     }
+}
+
+fn is_cursor(value: &str) -> bool {
+    let digit = |b: u8| b.is_ascii_digit() || (b'a'..=b'f').contains(&b);
+    (1..=32).contains(&value.len()) && value.bytes().all(digit)
 }
 
 /// Percent-decoding, with `+` for a space as forms write it.

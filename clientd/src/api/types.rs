@@ -16,8 +16,8 @@ pub use contacts::{
 pub use events::{Ack, Acknowledged, ApiEvent, EventRecord, Events, FileOffer};
 pub use files::{BlobView, Blobs, Confirmation, Wipe};
 pub use status::{
-    BytesPerSecond, DirectoryStatus, ExpectedDelay, GatewayStatus, GuardStatus, Health, Info,
-    Queues, Status,
+    AnonymityStatus, BytesPerSecond, DirectoryStatus, ExpectedDelay, GatewayStatus, GuardStatus,
+    Health, Info, Queues, Status,
 };
 
 use schemars::JsonSchema;

@@ -146,6 +146,15 @@ fn lines(s: &Status, health: &Health) -> Vec<String> {
             seconds(d.ceiling_for_ms)
         ));
     }
+    if let Some(a) = &s.anonymity {
+        lines.push(match a.needs_others {
+            true => format!(
+                "hidden well from {:.0} clients online on",
+                a.clients_for_floor
+            ),
+            false => "hidden well whoever else is online".to_owned(),
+        });
+    }
     lines.push(format!(
         "packets: {} sent, {} discarded",
         s.packets_sent, s.packets_discarded

@@ -43,7 +43,8 @@ impl EventLoop {
         let token = format!("{TOKEN_PREFIX}{}", *random);
         let id = self.history.roster().next_id();
         let unix = self.clock.unix();
-        let app = App::new(id, new.name, new.scopes, contacts, &token, unix);
+        let scopes = new.scopes.into_iter().collect();
+        let app = App::new(id, new.name, scopes, contacts, &token, unix);
         let writes = &mut self.state.writes;
         let app = self.history.add_app(app, new.from_start, writes);
         let place = self.history.roster().place(id).unwrap_or_default();
@@ -51,7 +52,7 @@ impl EventLoop {
         Ok(Told::json(201, &AppMade { token, app }))
     }
 
-    fn contacts_of(&self, list: &BTreeSet<String>) -> Result<BTreeSet<ContactId>, Problem> {
+    fn contacts_of(&self, list: &[String]) -> Result<BTreeSet<ContactId>, Problem> {
         let known: BTreeSet<ContactId> = self.messenger.contacts().map(|c| c.contact).collect();
         let parse = |text: &String| {
             let detail = "a contact's id has 32 lower-case hex digits";

@@ -2,9 +2,11 @@
 
 use super::EventLoop;
 use crate::api::types::{
-    BytesPerSecond, DirectoryStatus, ExpectedDelay, GatewayStatus, GuardStatus, Health, Info,
-    Queues, Status,
+    AnonymityStatus, BytesPerSecond, DirectoryStatus, ExpectedDelay, GatewayStatus, GuardStatus,
+    Health, Info, Queues, Status,
 };
+use anonymity::live;
+use directory::LAYERS;
 use messaging::ContactId;
 use mizzle_core::latency;
 use std::time::Duration;
@@ -83,6 +85,7 @@ impl EventLoop {
             idle_ticks: counters.idle_ticks,
             bytes_per_second: self.bytes_per_second(),
             expected_delay: self.expected_delay(),
+            anonymity: self.anonymity(),
             events_kept,
             events_bytes,
             files_bytes: self.files.used_bytes(),
@@ -142,6 +145,28 @@ impl EventLoop {
             up: (up * record) as u64,
             down: (down * record) as u64,
         }
+    }
+
+    fn anonymity(&self) -> Option<AnonymityStatus> {
+        let directory = self.client.view().current(self.clock.now())?;
+        let p = &directory.parameters;
+        let widths = (0..LAYERS).map(|layer| directory.layer(layer).len());
+        let count = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
+        let figure = live::client_figure(&live::ClientView {
+            emission: p.payload_rate.per_second() + p.loop_rate.per_second(),
+            node_loops: p.mix_loop_rate.per_second(),
+            mean_hop: p.delay_mean.as_secs_f64(),
+            layers: count(LAYERS),
+            width: count(widths.max().unwrap_or(1)),
+            gateways: count(directory.gateways().len()),
+        });
+        Some(AnonymityStatus {
+            pool_alone: figure.pool_alone,
+            best_guess_alone: figure.best_guess_alone.value,
+            clients_for_floor: figure.clients_for_floor,
+            needs_others: figure.needs_others,
+            rates_sound: figure.rates_sound,
+        })
     }
 
     fn expected_delay(&self) -> Option<ExpectedDelay> {

@@ -357,3 +357,101 @@ async fn random_use_gives_each_reader_exactly_what_a_model_says() {
         }
     }
 }
+
+const WANTED: u64 = 10_000;
+const FOLDER_VARIABLE: &str = "MIZZLE_TEST_EVENTS";
+
+/// The process that the test below kills: writes events in batches, and says after each how many are
+/// durable.
+#[test]
+#[ignore = "is run by a test that kills it"]
+fn writes_events_until_it_is_killed() {
+    let Some(folder) = std::env::var_os(FOLDER_VARIABLE) else {
+        return;
+    };
+    let mut store = open(Path::new(&folder));
+    let limits = HistoryLimits {
+        events: WANTED,
+        ..LIMITS
+    };
+    let mut log = History::restore(&store, limits, true).unwrap();
+    while log.span().last() < WANTED {
+        let mut writes = Vec::new();
+        if log.roster().len() < 2 {
+            let id = log.roster().next_id();
+            log.add_app(app(id, None), true, &mut writes);
+        }
+        let number = log.span().next;
+        let batch: Vec<_> = (number..)
+            .take(50)
+            .map(|n| event(7, &n.to_string()))
+            .collect();
+        log.append(&batch, UnixTime(1_000), &mut writes);
+        store.commit(&writes).unwrap();
+        println!("durable {}", log.span().last());
+    }
+}
+
+/// Ten thousand events that nobody acknowledged survive a writer that is killed again and again.
+#[test]
+fn unacknowledged_events_survive_kill_9() {
+    use std::io::{BufRead, BufReader};
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("store");
+    let mut random = KeyRng::from_seed([3; 32]);
+    let (mut durable, mut kills) = (0, 0);
+    while durable < WANTED {
+        let mut child = std::process::Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", "--ignored", "--nocapture"])
+            .arg("history::tests::writes_events_until_it_is_killed")
+            .env(FOLDER_VARIABLE, &path)
+            .stdout(std::process::Stdio::piped())
+            .spawn()
+            .unwrap();
+        let patience = 10 + u32::from(random.bytes::<1>()[0]) / 4;
+        let lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        let said = lines.map_while(Result::ok).filter_map(|line| {
+            let number = line.split("durable ").nth(1)?;
+            number.trim().parse::<u64>().ok()
+        });
+        let mut heard = 0;
+        for number in said {
+            durable = number;
+            heard += 1;
+            if heard == patience {
+                child.kill().unwrap();
+                kills += 1;
+                break;
+            }
+        }
+        child.wait().unwrap();
+        let store = open(&path);
+        let limits = HistoryLimits {
+            events: WANTED,
+            ..LIMITS
+        };
+        let log = History::restore(&store, limits, true).unwrap();
+        assert!(
+            log.span().last() >= durable,
+            "{} < {durable}",
+            log.span().last()
+        );
+        durable = log.span().last();
+    }
+    assert!(kills >= 2, "{kills} kills");
+    let store = open(&path);
+    let limits = HistoryLimits {
+        events: WANTED,
+        ..LIMITS
+    };
+    let log = History::restore(&store, limits, true).unwrap();
+    assert_eq!((log.size().0 as u64, log.roster().len()), (WANTED, 2));
+    for number in 1..=WANTED {
+        let row = store
+            .get(TABLE_EVENTS, &row::key(number, 0))
+            .unwrap()
+            .unwrap();
+        let told: ApiEvent = serde_json::from_slice(&Row::head(&row).json).unwrap();
+        assert!(told == event(7, &number.to_string()));
+    }
+}

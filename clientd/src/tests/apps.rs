@@ -246,3 +246,70 @@ async fn a_wiped_conversation_leaves_no_events_and_a_wiped_client_nothing() {
     assert!(!folder.exists());
     alice.stop().await;
 }
+
+/// Ten thousand events of an earlier run.
+fn ten_thousand(config: &crate::config::Config) {
+    use crate::api::types::ApiEvent;
+    use crate::history::{History, HistoryLimits};
+    let dir = runtime::data_dir::DataDir::open(&config.data_dir).unwrap();
+    let mut store = crate::vault::open_store(&dir).unwrap();
+    let limits = HistoryLimits {
+        events: 10_000,
+        bytes: 1 << 30,
+        age: Duration::from_secs(86_400),
+    };
+    let mut log = History::restore(&store, limits, true).unwrap();
+    let unix = runtime::clock::Clock::start().unix();
+    for batch in 0..20 {
+        let event = |n: u32| ApiEvent::MessageReceived {
+            contact: "7".repeat(32),
+            name: "alice".into(),
+            message_id: format!("{n:032x}"),
+            text: format!("message {n} {}", "x".repeat(400)),
+            composed_ms: 1,
+            file: None,
+        };
+        let events: Vec<_> = (batch * 500..(batch + 1) * 500).map(event).collect();
+        let mut writes = Vec::new();
+        log.append(&events, unix, &mut writes);
+        store.commit(&writes).unwrap();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_was_away_reads_ten_thousand_events_past_one_who_is_stuck() {
+    let world = World::new();
+    let config = world.config("bob");
+    ten_thousand(&config);
+    let bob = Running::start(config).await.unwrap();
+    let body = json!({"name": "a", "scopes": ["messages:read"], "from_start": true});
+    let (_, away) = app(&bob, body.clone()).await;
+    let (_, stuck) = app(&bob, body).await;
+    // Its buffers fill, and nothing else does.
+    let held = bob.stream_as(&stuck.token).await;
+    let (mut seen, mut after) = (0, 0);
+    while after < 10_000 {
+        let (ids, next) = away.page(&bob, &format!("?after={after}&limit=200")).await;
+        assert_eq!(ids, (after + 1..=next).collect::<Vec<_>>());
+        (seen, after) = (seen + ids.len(), next);
+    }
+    assert_eq!(seen, 10_000);
+    let status = bob.ask("GET", "/v1/status", None).await;
+    assert_eq!(status.json["events_kept"], 10_000);
+    assert_eq!(away.ack(&bob, 10_000).await.status, 200);
+    let all = bob
+        .ask("POST", "/v1/events/ack", Some("{\"through\":10000}"))
+        .await;
+    assert_eq!(all.status, 200);
+    assert_eq!(
+        bob.ask("GET", "/v1/status", None).await.json["events_kept"],
+        10_000
+    );
+    drop(held);
+    assert_eq!(stuck.ack(&bob, 10_000).await.status, 200);
+    assert_eq!(
+        bob.ask("GET", "/v1/status", None).await.json["events_kept"],
+        0
+    );
+    bob.stop().await;
+}

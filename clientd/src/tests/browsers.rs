@@ -137,7 +137,7 @@ async fn bodies_are_json_and_short() {
         (&json, "{\"card\":\"a\",\"extra\":1}", (400, "bad_json")),
         (&json, "{\"card\":\"a\",\"card\":\"b\"}", (400, "bad_json")),
         (&json, "{\"card\":7}", (400, "bad_json")),
-        (&json, "[]", (400, "bad_json")),
+        (&json, "[\"mizzle1\",null]", (400, "bad_json")),
         (&json, "{\"card\":\"mizzle1\"}", (400, "bad_card")),
     ];
     for (headers, body, expected) in cases {

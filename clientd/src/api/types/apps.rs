@@ -56,11 +56,11 @@ pub struct NewApp {
     #[schemars(length(min = 1, max = 64))]
     pub name: String,
     /// What it may do.
-    pub scopes: BTreeSet<Scope>,
+    pub scopes: Vec<Scope>,
     /// The only contacts that exist for it; absent: all.
     #[serde(default)]
     #[schemars(length(max = 512))]
-    pub contacts: Option<BTreeSet<String>>,
+    pub contacts: Option<Vec<String>>,
     /// Whether it reads from the oldest event that is kept; else from now on.
     #[serde(default)]
     pub from_start: bool,

@@ -89,6 +89,7 @@ pub struct NewMessage {
     /// What to say. May be empty where there is a file.
     pub text: String,
     /// A file that goes with it.
+    #[serde(deserialize_with = "crate::api::body::object")]
     pub file: Option<NewFile>,
     /// Give up when it takes longer; seven days by default and at most.
     #[schemars(range(min = 1, max = 604_800))]

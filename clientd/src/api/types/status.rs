@@ -73,6 +73,9 @@ pub struct Status {
     /// How long messages take; absent before the first directory.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub expected_delay: Option<ExpectedDelay>,
+    /// How well the network hides this client; absent before the first directory.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub anonymity: Option<AnonymityStatus>,
     /// Events that wait for the owner or an application.
     pub events_kept: usize,
     /// Bytes of them.
@@ -150,6 +153,21 @@ pub struct BytesPerSecond {
     pub up: u64,
     /// From the gateway.
     pub down: u64,
+}
+
+/// What follows from the directory, whoever else is there: how many clients are online, nobody knows.
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
+pub struct AnonymityStatus {
+    /// Packets that wait with ours in a mix, from the nodes' own loops and this client alone.
+    pub pool_alone: f64,
+    /// How often the best guess at such a mix is right.
+    pub best_guess_alone: f64,
+    /// So many clients online bring each mix to nine packets, where a guess is right one time in ten.
+    pub clients_for_floor: f64,
+    /// Whether that takes others than this client.
+    pub needs_others: bool,
+    /// Whether the rates let each packet hide among those of several clients, and a blocked mix be noticed.
+    pub rates_sound: bool,
 }
 
 /// What the directory's rates and the number of our inboxes make of the time from here to a contact

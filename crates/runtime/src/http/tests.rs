@@ -194,3 +194,48 @@ async fn first_line(tcp: &mut TcpStream) -> String {
     let text = String::from_utf8_lossy(&buffer[..n]).into_owned();
     text.lines().next().unwrap_or_default().to_owned()
 }
+
+/// One request through TLS; the certificate is made for these tests and nothing else.
+#[tokio::test]
+async fn tls_answers_who_trusts_it_and_not_who_speaks_in_the_clear() {
+    use rustls::pki_types::pem::PemObject;
+    use rustls::pki_types::{CertificateDer, ServerName};
+    let data = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("src/http/testdata");
+    let (cert, key) = (data.join("cert.pem"), data.join("key.pem"));
+    assert!(ServerTls::from_files(&key, &cert).is_err());
+    let tls = ServerTls::from_files(&cert, &key).unwrap();
+    let tcp = bind_loopback(0).await.unwrap();
+    let address = tcp.local_addr().unwrap();
+    let shutdown = Shutdown::manual();
+    let listener = Listener::Tls(tcp, tls);
+    let task = tokio::spawn(serve(listener, tight(), shutdown.clone(), |_| async {
+        text(StatusCode::OK, "sealed")
+    }));
+    let mut roots = rustls::RootCertStore::empty();
+    let trusted = CertificateDer::from_pem_file(&cert).unwrap();
+    roots.add(trusted).unwrap();
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let config = rustls::ClientConfig::builder_with_provider(provider)
+        .with_protocol_versions(&[&rustls::version::TLS13])
+        .unwrap()
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    let connector = tokio_rustls::TlsConnector::from(Arc::new(config));
+    let name = ServerName::try_from("localhost").unwrap();
+    let stream = TcpStream::connect(address).await.unwrap();
+    let mut stream = connector.connect(name, stream).await.unwrap();
+    stream
+        .write_all(b"GET / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+        .await
+        .unwrap();
+    let mut answer = String::new();
+    let _ = stream.read_to_string(&mut answer).await;
+    assert!(answer.starts_with("HTTP/1.1 200") && answer.ends_with("sealed"));
+    let mut plain = TcpStream::connect(address).await.unwrap();
+    plain.write_all(b"GET / HTTP/1.1\r\n\r\n").await.unwrap();
+    let mut answer = Vec::new();
+    let _ = plain.read_to_end(&mut answer).await;
+    assert!(!answer.starts_with(b"HTTP"));
+    shutdown.trigger();
+    task.await.unwrap();
+}
