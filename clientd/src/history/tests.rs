@@ -372,6 +372,7 @@ fn writes_events_until_it_is_killed() {
     let mut store = open(Path::new(&folder));
     let limits = HistoryLimits {
         events: WANTED,
+        bytes: 64 << 20,
         ..LIMITS
     };
     let mut log = History::restore(&store, limits, true).unwrap();
@@ -428,6 +429,7 @@ fn unacknowledged_events_survive_kill_9() {
         let store = open(&path);
         let limits = HistoryLimits {
             events: WANTED,
+            bytes: 64 << 20,
             ..LIMITS
         };
         let log = History::restore(&store, limits, true).unwrap();
@@ -442,6 +444,7 @@ fn unacknowledged_events_survive_kill_9() {
     let store = open(&path);
     let limits = HistoryLimits {
         events: WANTED,
+        bytes: 64 << 20,
         ..LIMITS
     };
     let log = History::restore(&store, limits, true).unwrap();
