@@ -337,7 +337,7 @@ impl Node {
                 self.gateway.discard(DiscardReason::LinkFull);
             }
         }
-        self.neighbours.flush();
+        self.neighbours.flush(&mut self.meter);
     }
 
     fn fill_slot(&self, session: &SessionAddress, at: Instant, frame: FrameBytes) -> bool {

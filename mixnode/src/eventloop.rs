@@ -282,7 +282,7 @@ impl Node {
                 self.mix.discard(DiscardReason::LinkFull);
             }
         }
-        self.neighbours.flush();
+        self.neighbours.flush(&mut self.meter);
     }
 
     fn copy_counts(&mut self) {

@@ -4,11 +4,13 @@
 //! packet that waited for a new link would leave at a time that nobody drew. The listening side is
 //! [`crate::inbound`].
 //!
-//! Frames change hands in batches: the loop gathers those of one turn and hands them over with one
-//! lock and one wake-up; the link writes all that it finds.
+//! The loop gathers the frames of one turn, and [`Outbound::flush`] writes them on the loop's own
+//! thread as long as the socket takes them at once: a packet whose time has come waits for no other
+//! thread. Otherwise they are handed over, all of a turn with one lock and one wake-up, and the link's
+//! task writes all that it finds.
 
 use crate::buffers;
-use crate::link::{FrameWriter, LinkError, NodeLink, NodeTls};
+use crate::link::{FrameReader, FrameWriter, LinkError, NodeLink, NodeTls};
 use crate::stages::{Stage, Stages};
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -107,13 +109,48 @@ pub struct Outbound {
 /// What the loop and the link share.
 #[derive(Default)]
 struct Queue {
-    frames: Mutex<Vec<Frame>>,
+    desk: Mutex<Desk>,
     /// Frames gathered, queued or being written.
     waiting: AtomicUsize,
     up: AtomicBool,
     /// The owner wants no more.
     closed: AtomicBool,
     changed: Notify,
+}
+
+/// Who writes.
+#[derive(Default)]
+struct Desk {
+    /// For the link's task to write.
+    frames: Vec<Frame>,
+    /// Here while the task has nothing to write: then the loop does.
+    writer: Option<FrameWriter>,
+    /// What the loop could not finish.
+    handed: Option<Handed>,
+}
+
+/// A writer that the task must go on with.
+struct Handed {
+    writer: FrameWriter,
+    /// Frames that were given to it last.
+    frames: usize,
+    /// It failed.
+    error: Option<LinkError>,
+}
+
+impl Desk {
+    /// For the task: the writer, if there is anything to do.
+    fn take(&mut self) -> Option<Handed> {
+        let idle = self.frames.is_empty();
+        self.handed.take().or_else(|| {
+            let writer = self.writer.take_if(|_| !idle)?;
+            Some(Handed {
+                writer,
+                frames: 0,
+                error: None,
+            })
+        })
+    }
 }
 
 /// What a link is started with, beside its neighbour.
@@ -174,12 +211,34 @@ impl Outbound {
         Ok(())
     }
 
-    /// Hands over what was gathered.
+    /// Writes what was gathered, or hands it over.
     pub fn flush(&mut self) {
-        if !self.gathered.is_empty() {
-            self.queue.lock().append(&mut self.gathered);
-            self.queue.changed.notify_one();
+        if self.gathered.is_empty() {
+            return;
         }
+        let mut desk = self.queue.lock();
+        if let Some(mut writer) = desk.writer.take() {
+            let all = self.gathered.len();
+            let (written, error) = match writer.send_now(&self.gathered) {
+                Ok(written) => (written, None),
+                Err(error) => (all, Some(error)),
+            };
+            give_back(self.gathered.drain(..written));
+            if error.is_none() && !writer.is_stuck() {
+                desk.writer = Some(writer);
+                drop(desk);
+                self.queue.done(written);
+                return;
+            }
+            desk.handed = Some(Handed {
+                writer,
+                frames: written,
+                error,
+            });
+        }
+        desk.frames.append(&mut self.gathered);
+        drop(desk);
+        self.queue.changed.notify_one();
     }
 
     /// Whether the link stands.
@@ -202,8 +261,8 @@ impl Outbound {
 }
 
 impl Queue {
-    fn lock(&self) -> std::sync::MutexGuard<'_, Vec<Frame>> {
-        self.frames.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> std::sync::MutexGuard<'_, Desk> {
+        self.desk.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn is_closed(&self) -> bool {
@@ -216,7 +275,8 @@ impl Queue {
     }
 
     fn discard(&self) -> usize {
-        let lost = std::mem::take(&mut *self.lock()).len();
+        let desk = std::mem::take(&mut *self.lock());
+        let lost = desk.frames.len() + desk.handed.map_or(0, |handed| handed.frames);
         self.done(lost);
         lost
     }
@@ -248,11 +308,18 @@ impl Keeper {
             let began = Instant::now();
             let (error, in_flight) = match self.dial(attempt).await {
                 Ok(link) => {
+                    let NodeLink {
+                        reader,
+                        mut writer,
+                        peer: _,
+                    } = link;
+                    writer.measure(self.stages.turns(Stage::Write));
                     // Handed over when the last link had just fallen.
                     stale += self.queue.discard();
+                    self.queue.lock().writer = Some(writer);
                     self.queue.up.store(true, Ordering::Release);
                     self.report(OutboundEvent::Up(self.node)).await;
-                    let ended = self.keep(link).await;
+                    let ended = self.keep(reader).await;
                     self.queue.up.store(false, Ordering::Release);
                     match ended {
                         Some(failure) => failure,
@@ -284,16 +351,9 @@ impl Keeper {
             .await
     }
 
-    /// Writes until the link falls (why, and how many frames were being written) or the owner
-    /// wants no more (`None`).
-    async fn keep(&self, link: NodeLink) -> Option<(LinkError, usize)> {
-        let NodeLink {
-            mut reader,
-            mut writer,
-            peer: _,
-        } = link;
-        writer.measure(self.stages.turns(Stage::Write));
-        let mut batch = Vec::new();
+    /// Sees to it that frames are written until the link falls (why, and how many frames were being
+    /// written) or the owner wants no more (`None`).
+    async fn keep(&self, mut reader: FrameReader) -> Option<(LinkError, usize)> {
         loop {
             tokio::select! {
                 () = self.queue.changed.notified() => {}
@@ -301,23 +361,50 @@ impl Keeper {
                 // that it went away before a packet is lost.
                 said = reader.next() => return Some((said.err().unwrap_or(LinkError::Order), 0)),
             }
-            // Also what came while the last batch was written.
-            loop {
-                std::mem::swap(&mut batch, &mut *self.queue.lock());
-                if batch.is_empty() {
-                    break;
-                }
-                let sent = writer.send_frames(&batch).await;
-                self.queue.done(batch.len());
-                if let Err(error) = sent {
-                    return Some((error, batch.len()));
-                }
-                give_back(&mut batch);
+            let handed = self.queue.lock().take();
+            if let Some(handed) = handed
+                && let Err(failure) = self.catch_up(handed).await
+            {
+                return Some(failure);
             }
             if self.queue.is_closed() {
-                close_politely(writer).await;
+                let writer = self.queue.lock().writer.take();
+                if let Some(writer) = writer {
+                    close_politely(writer).await;
+                }
                 return None;
             }
+        }
+    }
+
+    /// Writes what waits, and gives the writer back to the loop when nothing does.
+    async fn catch_up(&self, handed: Handed) -> Result<(), (LinkError, usize)> {
+        let Handed {
+            mut writer,
+            frames,
+            error,
+        } = handed;
+        let finished = match error {
+            Some(error) => Err(error),
+            None => writer.finish().await,
+        };
+        self.queue.done(frames);
+        finished.map_err(|error| (error, frames))?;
+        let mut batch = Vec::new();
+        loop {
+            // Also what came while the last batch was written.
+            {
+                let mut desk = self.queue.lock();
+                if desk.frames.is_empty() {
+                    desk.writer = Some(writer);
+                    return Ok(());
+                }
+                std::mem::swap(&mut batch, &mut desk.frames);
+            }
+            let sent = writer.send_frames(&batch).await;
+            self.queue.done(batch.len());
+            sent.map_err(|error| (error, batch.len()))?;
+            give_back(batch.drain(..));
         }
     }
 
@@ -328,9 +415,9 @@ impl Keeper {
 }
 
 /// Buffers of packets that were written are used again.
-fn give_back(batch: &mut Vec<Frame>) {
+fn give_back(written: impl Iterator<Item = Frame>) {
     let mut unused = buffers::Batch::default();
-    for frame in batch.drain(..) {
+    for frame in written {
         if let Frame::Packet(_, packet) = frame {
             unused.give_back(packet);
         }

@@ -169,6 +169,15 @@ impl ThreadMeter {
         }
     }
 
+    /// Does a piece of another stage's work, and counts it there.
+    pub fn lend(&mut self, stage: Stage, work: impl FnOnce()) {
+        let began = cpu_time(ClockId::ThreadCPUTime);
+        work();
+        let spent = cpu_time(ClockId::ThreadCPUTime).saturating_sub(began);
+        self.stages.add(stage, spent);
+        self.seen += spent;
+    }
+
     /// Counts all up to now.
     pub fn settle(&mut self) {
         self.turns = 0;

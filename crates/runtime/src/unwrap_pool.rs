@@ -20,12 +20,18 @@ use sphinx::{Backend, DiscardReason, PacketFormat};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
+use std::time::Duration;
 use tokio::sync::mpsc;
 use wire::frame::PacketBytes;
 use wire::ids::Epoch;
+use wire::time::Instant;
 
 /// Most packets that a thread takes at once.
 pub const BATCH_MAX: usize = 16;
+/// The shortest time between two turns of the pool where packets are worth more side by side and fewer
+/// wait than fill a batch. A small part of δ, so that nothing is later for it; a packet that
+/// comes to an idle pool has its turn at once.
+pub const TURN: Duration = Duration::from_millis(1);
 
 /// Takes what one link brought, and leaves the vector empty. What is too much dies there.
 pub type Deliver = Box<dyn FnMut(&mut Vec<Received>) + Send>;
@@ -79,9 +85,12 @@ impl<F: PacketFormat> UnwrapPool<F> {
             state: Mutex::new(State {
                 intake: Intake::new(capacity),
                 idle: 0,
+                resting: false,
+                next: Instant::ZERO,
                 closed: false,
             }),
             waiting: Condvar::new(),
+            rest: Condvar::new(),
             threads,
             lanes,
         }));
@@ -145,7 +154,10 @@ pub struct Lane {
 
 struct Shared {
     state: Mutex<State>,
+    /// For threads without work.
     waiting: Condvar,
+    /// For the one that rests until the next turn.
+    rest: Condvar,
     threads: usize,
     lanes: usize,
 }
@@ -154,6 +166,10 @@ struct State {
     intake: Intake,
     /// Threads that wait for work.
     idle: usize,
+    /// One thread waits for the next turn, and takes what has come by then.
+    resting: bool,
+    /// When that is.
+    next: Instant,
     closed: bool,
 }
 
@@ -195,6 +211,7 @@ impl Door {
         state.intake.clear();
         drop(state);
         self.0.waiting.notify_all();
+        self.0.rest.notify_all();
     }
 }
 
@@ -206,11 +223,17 @@ impl Lane {
             packets.clear();
             return;
         }
+        let shared = &self.door.0;
         state.intake.push(self.id, packets.drain(..));
-        let wake = state.idle > 0 && !state.intake.is_empty();
+        // A thread that rests takes a batch; only what is more is worth another one.
+        let full = state.intake.len() >= shared.lanes;
+        let rouse = state.resting && full;
+        let wake = state.idle > 0 && !state.intake.is_empty() && !state.resting;
         drop(state);
-        if wake {
-            self.door.0.waiting.notify_one();
+        if rouse {
+            shared.rest.notify_one();
+        } else if wake {
+            shared.waiting.notify_one();
         }
     }
 }
@@ -257,10 +280,21 @@ impl<F: PacketFormat> Worker<F> {
                 return None;
             }
             let len = state.intake.len();
-            if len > 0 {
+            let now = self.clock.now();
+            let early = len < shared.lanes && now < state.next;
+            if len > 0 && early && !state.resting {
+                meter.settle();
+                state.resting = true;
+                let left = state.next - now;
+                let waited = shared.rest.wait_timeout(state, left);
+                state = waited.unwrap_or_else(PoisonError::into_inner).0;
+                state.resting = false;
+                continue;
+            }
+            if len > 0 && !early {
+                state.next = now + TURN;
                 let share = len.div_ceil(shared.threads).max(shared.lanes);
                 let table = lock(&self.table).clone();
-                let now = self.clock.now();
                 state.intake.take(share.min(BATCH_MAX), &table, now, batch);
                 let more = state.idle > 0 && !state.intake.is_empty();
                 drop(state);
@@ -273,6 +307,7 @@ impl<F: PacketFormat> Worker<F> {
                 state = self.door.lock();
                 continue;
             }
+            // Nothing waits, or somebody rests until it is time for what does.
             meter.settle();
             state.idle += 1;
             let waited = shared.waiting.wait(state);

@@ -98,9 +98,12 @@ async fn accept(
 }
 
 async fn read(mut reader: FrameReader, ledger: &Ledger) {
-    while let Ok(frame) = reader.next().await {
-        if let Frame::Packet(_, packet) = frame {
-            ledger.came(&Probe::mark_of(&packet));
+    let mut frames = Vec::new();
+    while reader.read_many(&mut frames).await.is_ok() {
+        for frame in frames.drain(..) {
+            if let Frame::Packet(_, packet) = frame {
+                ledger.came(&Probe::mark_of(&packet));
+            }
         }
     }
 }

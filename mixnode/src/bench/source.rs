@@ -1,11 +1,13 @@
 //! The layer before: sends packets over its links at a rate, as a Poisson process.
 //!
-//! The load is open: packets are due when the process says, whether the node keeps up or not. Where it
-//! does not take them, the source falls behind, and says by how much.
+//! It hands over what is due in turns, as the loop of a node does ([`runtime::pace`]). The load is open:
+//! packets are due when the process says, whether the node keeps up or not. Where it does not take them,
+//! the source falls behind, and says by how much.
 
 use super::stock::Stock;
 use runtime::clock::Clock;
 use runtime::link::{FrameReader, FrameWriter, LinkError, NodeLink};
+use runtime::pace::TURN;
 use std::ops::Range;
 use std::time::{Duration, Instant};
 use tokio::runtime::Runtime;
@@ -14,8 +16,6 @@ use wire::rng::{Purpose, TickRng, TrafficRng, pick};
 
 /// Most frames of one write.
 const BATCH_MAX: usize = 32;
-/// A shorter wait is none: the system's own wake-ups are no finer.
-const NAP: Duration = Duration::from_micros(20);
 
 /// Links to the node, on this thread.
 pub struct Source {
@@ -125,8 +125,9 @@ impl Source {
             }
             let wait =
                 Duration::from_secs_f64(schedule.due.min(1e6)).saturating_sub(start.elapsed());
-            if wait > NAP && next < offer.numbers.end {
-                std::thread::sleep(wait);
+            if wait > Duration::ZERO && next < offer.numbers.end {
+                let rest = TURN.saturating_sub(now.elapsed());
+                std::thread::sleep(wait.max(rest));
             }
         }
     }

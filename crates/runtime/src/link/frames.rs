@@ -282,6 +282,45 @@ impl FrameWriter {
         Ok(true)
     }
 
+    /// Seals frames and gives them to the socket, without waiting and on any thread: how many, which
+    /// are all unless the socket would take no more for now. Then [`FrameWriter::finish`] is next.
+    pub fn send_now(&mut self, frames: &[Frame]) -> Result<usize, LinkError> {
+        if self.broken {
+            return Err(LinkError::Broken);
+        }
+        self.broken = true;
+        let mut sealed = 0;
+        for frames in frames.chunks(SEAL_MAX) {
+            {
+                let mut connection = lock(&self.shared);
+                for frame in frames {
+                    seal_frame(&mut connection, frame)?;
+                }
+            }
+            sealed += frames.len();
+            if !self.try_flush()? {
+                return Ok(sealed);
+            }
+        }
+        self.broken = false;
+        Ok(sealed)
+    }
+
+    /// Whether the socket has not yet taken all that was sealed.
+    pub fn is_stuck(&self) -> bool {
+        lock(&self.shared).wants_write()
+    }
+
+    /// Waits until the socket has taken what [`FrameWriter::send_now`] left.
+    pub async fn finish(&mut self) -> Result<(), LinkError> {
+        match tokio::time::timeout(self.timeout, self.flush()).await {
+            Ok(result) => result?,
+            Err(_elapsed) => return Err(LinkError::Stalled),
+        }
+        self.broken = false;
+        Ok(())
+    }
+
     async fn flush(&self) -> Result<(), LinkError> {
         while !self.try_flush()? {
             self.tcp.writable().await?;

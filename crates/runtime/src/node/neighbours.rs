@@ -2,6 +2,7 @@
 //! that the machine holds.
 
 use crate::outbound::{Neighbour, NotSent, Outbound, OutboundConfig, OutboundEvent};
+use crate::stages::{Stage, ThreadMeter};
 use directory::Directory;
 use mizzle_core::view::View;
 use std::collections::{BTreeMap, BTreeSet};
@@ -123,9 +124,12 @@ impl Neighbours {
         link.try_send(frame)
     }
 
-    /// Hands over what was gathered since the last call.
-    pub fn flush(&mut self) {
-        self.links.values_mut().for_each(|(_, link)| link.flush());
+    /// Writes what was gathered since the last call; counted as [`Stage::Write`] and not as the loop's.
+    pub fn flush(&mut self, meter: &mut ThreadMeter) {
+        let links = &mut self.links;
+        meter.lend(Stage::Write, || {
+            links.values_mut().for_each(|(_, link)| link.flush());
+        });
     }
 
     /// How many links stand, of how many.

@@ -123,6 +123,53 @@ async fn a_slow_neighbour_fills_the_queue() {
 }
 
 #[tokio::test]
+async fn loop_and_task_write_in_one_order_whoever_has_the_writer() {
+    let mut f = fixture(2, 2, 64).await;
+    let (mut reader, _writer) = f.answer().await;
+    assert!(matches!(f.event().await, OutboundEvent::Up(_)));
+    let frame = |number: u32| {
+        let mut packet = Box::new([0; wire::geometry::PACKET_LEN]);
+        packet[..4].copy_from_slice(&number.to_be_bytes());
+        Frame::Packet(wire::ids::EpochHint(0), packet)
+    };
+    // Until the socket is full and the queue behind it, so that the task has the writer.
+    let mut sent = 0;
+    let mut full = 0;
+    while full < 50 {
+        match f.outbound.try_send(frame(sent)) {
+            Ok(()) => {
+                f.outbound.flush();
+                sent += 1;
+            }
+            Err(NotSent::Full) => {
+                full += 1;
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+            Err(NotSent::Down) => panic!("the link fell"),
+        }
+    }
+    // The neighbour reads again, and more comes meanwhile; every time the queue is empty the loop
+    // gets the writer back.
+    let more = sent + 2000;
+    let mut seen = 0;
+    while seen < more {
+        while sent < more && f.outbound.try_send(frame(sent)).is_ok() {
+            sent += 1;
+        }
+        f.outbound.flush();
+        while let Ok(next) = tokio::time::timeout(Duration::from_millis(2), reader.next()).await {
+            assert!(
+                next.unwrap() == frame(seen),
+                "frame {seen} is out of its order"
+            );
+            seen += 1;
+        }
+    }
+    assert_eq!((sent, f.outbound.queued()), (more, 0));
+    assert!(f.outbound.queue.lock().writer.is_some());
+}
+
+#[tokio::test]
 async fn closing_writes_what_is_queued() {
     let mut f = fixture(2, 2, 64).await;
     let (mut reader, _writer) = f.answer().await;

@@ -61,6 +61,10 @@ struct Fixture {
 }
 
 fn fixture(threads: usize, capacity: usize) -> Fixture {
+    fixture_of(threads, capacity, 1)
+}
+
+fn fixture_of(threads: usize, capacity: usize, lanes: usize) -> Fixture {
     let clock = Clock::start();
     let (anchor, now) = (clock.anchor(), clock.now());
     let schedule = EpochSchedule {
@@ -74,7 +78,7 @@ fn fixture(threads: usize, capacity: usize) -> Fixture {
     let config = PoolConfig {
         threads,
         capacity,
-        lanes: 1,
+        lanes,
         clock,
         stages: Stages::default(),
     };
@@ -172,4 +176,25 @@ fn a_packet_that_panics_costs_itself_alone() {
     let results = f.results(30);
     assert_eq!(results.iter().filter(|r| r.is_err()).count(), 1);
     assert!(!results.contains(&Ok(7)));
+}
+
+#[test]
+fn an_idle_pool_takes_one_packet_at_once_and_a_busy_one_gathers() {
+    let mut f = fixture_of(2, 2000, BATCH_MAX);
+    let lane = f.pool.door().lane();
+    lane.push(&mut vec![f.packet(1, 0)]);
+    assert_eq!(f.results.blocking_recv().unwrap().len(), 1);
+    // A long burst, packet by packet: nearly all of it goes in whole batches, and none is left.
+    let (mut batches, mut packets) = (0, 0);
+    for number in 1..=640 {
+        lane.push(&mut vec![f.packet(1, number)]);
+    }
+    while packets < 640 {
+        packets += f.results.blocking_recv().unwrap().len();
+        batches += 1;
+    }
+    assert_eq!(packets, 640);
+    // Two threads: each may end with a part of a batch, and a machine that is busy elsewhere lets
+    // some turns come early.
+    assert!(batches <= 120, "{batches} batches of 640 packets");
 }

@@ -88,9 +88,10 @@ impl Desk {
             tags: first.tags.len(),
             batches: vec![first],
         };
+        // Not woken for each of them.
+        std::thread::sleep(GATHER.saturating_sub(since.elapsed()));
         while group.tags < BATCH_MAX {
-            let left = GATHER.saturating_sub(since.elapsed());
-            match orders.recv_timeout(left) {
+            match orders.try_recv() {
                 Ok(Job {
                     order: KeepOrder::Tags(batch),
                     ..
@@ -102,7 +103,7 @@ impl Desk {
                     order: order @ (KeepOrder::Key(_) | KeepOrder::Forget(_)),
                     ..
                 }) => self.later.push_back(order),
-                // The time is over, or the node ends.
+                // That was all, or the node ends.
                 Err(_) => break,
             }
         }
