@@ -94,14 +94,16 @@ fn bare_queue() -> f64 {
         }
     });
     say(
-        "calendar queue, 100000 pending, as the simpy script",
+        "calendar queue alone, 100000 pending, as the simpy script",
         events as f64,
         &timing,
     )
 }
 
-/// Packets through three layers of mixes, 10⁵ pending, nothing measured: an event is an entry, a departure, a packet sent or one
-/// that arrived.
+/// Packets through three layers of mixes, 10⁵ pending, nothing tracked. An event is what came out of the queue, as in the
+/// script: a wait that is over. Here that is a packet which is sent, or which leaves a mix; with it goes the draw of its next
+/// mix and of its delay there, its entry there (or its end, with its latency), both pools' counts, and the push of what follows. Hop events
+/// (entries and departures, each one) are more, and only printed.
 fn bare_engine() -> f64 {
     let (rate, mean) = (PENDING as f64 / 3.0, 1.0);
     let design = Design::bare(3, 100, mean);
@@ -126,8 +128,9 @@ fn bare_engine() -> f64 {
     let pending = engine.under_way();
     let (_, timing) = timed(|| engine.run_until(55.0).expect("messages in order"));
     let what = format!("event engine without cores or metrics, {pending} pending");
-    say(&what, (engine.events() - before) as f64, &timing);
-    say("  its hop events", (engine.hops() - hops) as f64, &timing)
+    let events = say(&what, (engine.events() - before) as f64, &timing);
+    say("  its hop events", (engine.hops() - hops) as f64, &timing);
+    events
 }
 
 fn simpy() -> Option<f64> {

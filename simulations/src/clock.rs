@@ -1,8 +1,10 @@
 //! Virtual time, and the queue of what happens in it. The only file of this crate that makes an
 //! [`Instant`] of a number.
 
+use crate::engine::Actor;
 use directory::EpochSchedule;
-use std::collections::BTreeMap;
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
 use std::time::Duration;
 use wire::ids::Epoch;
 use wire::time::{Instant, UnixTime, WallAnchor};
@@ -63,43 +65,67 @@ impl VirtualClock {
     }
 }
 
-/// What is to happen, in one total order: by time, then by actor, then by the order of pushing.
-pub struct EventQueue<A, E> {
-    sequence: u64,
-    events: BTreeMap<(Instant, A, u64), E>,
+/// What is to happen, in one total order: by time, then by actor, then by the order of pushing. Events stay in
+/// their places; a heap of small keys says whose turn it is.
+pub struct EventQueue<E> {
+    pushed: u64,
+    keys: BinaryHeap<Reverse<Key>>,
+    events: Vec<Option<(Actor, E)>>,
+    free: Vec<u32>,
 }
 
-impl<A: Ord + Copy, E> Default for EventQueue<A, E> {
+/// When, to whom and after how many others (12 and 52 bits), and where the event is.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct Key {
+    at: Instant,
+    order: u64,
+    place: u32,
+}
+
+impl<E> Default for EventQueue<E> {
     fn default() -> Self {
         Self {
-            sequence: 0,
-            events: BTreeMap::new(),
+            pushed: 0,
+            keys: BinaryHeap::new(),
+            events: Vec::new(),
+            free: Vec::new(),
         }
     }
 }
 
-impl<A: Ord + Copy, E> EventQueue<A, E> {
+impl<E> EventQueue<E> {
     /// `event` happens to `actor` at `at`.
-    pub fn push(&mut self, at: Instant, actor: A, event: E) {
-        self.sequence += 1;
-        self.events.insert((at, actor, self.sequence), event);
+    pub fn push(&mut self, at: Instant, actor: Actor, event: E) {
+        self.pushed += 1;
+        let place = self.free.pop().unwrap_or_else(|| {
+            self.events.push(None);
+            (self.events.len() - 1) as u32
+        });
+        self.events[place as usize] = Some((actor, event));
+        let order = actor.number() << 52 | self.pushed;
+        self.keys.push(Reverse(Key { at, order, place }));
     }
 
     /// The next event, if it happens at or before `until`.
-    pub fn pop(&mut self, until: Instant) -> Option<(Instant, A, E)> {
-        let entry = self.events.first_entry()?;
-        let (at, actor, _) = *entry.key();
-        (at <= until).then(|| (at, actor, entry.remove()))
+    pub fn pop(&mut self, until: Instant) -> Option<(Instant, Actor, E)> {
+        let Reverse(Key { at, place, .. }) = *self.keys.peek()?;
+        if at > until {
+            return None;
+        }
+        self.keys.pop();
+        self.free.push(place);
+        let (actor, event) = self.events[place as usize].take()?;
+        Some((at, actor, event))
     }
 
     /// How many are to come.
     pub fn len(&self) -> usize {
-        self.events.len()
+        self.keys.len()
     }
 
     /// Whether none is to come.
     pub fn is_empty(&self) -> bool {
-        self.events.is_empty()
+        self.keys.is_empty()
     }
 }
 
@@ -112,7 +138,7 @@ mod tests {
         let at = |ms: u64| Instant::from_nanos(ms);
         let mut queue = EventQueue::default();
         for (ms, actor, event) in [(2, 1, 'd'), (1, 2, 'b'), (1, 1, 'a'), (1, 2, 'c')] {
-            queue.push(at(ms), actor, event);
+            queue.push(at(ms), Actor::Client(actor), event);
         }
         let mut order = String::new();
         assert!(queue.pop(at(0)).is_none());

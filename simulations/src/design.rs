@@ -9,7 +9,7 @@ mod paths;
 mod placement;
 
 pub(crate) use paths::NO_CARRY;
-pub use paths::{Choice, NODE_LOOP_BIT, Packet, Path, Plan, Stage, Step};
+pub use paths::{Choice, Draw, NODE_LOOP_BIT, ORDERED_BIT, Packet, Path, Plan, Stage, Step};
 pub use placement::Placement;
 
 use std::fmt;

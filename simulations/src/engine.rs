@@ -88,7 +88,7 @@ enum Event {
 pub struct Engine<F: PacketFormat> {
     scenario: Scenario,
     clock: VirtualClock,
-    queue: EventQueue<Actor, Event>,
+    queue: EventQueue<Event>,
     links: Links,
     authority: SimAuthority,
     mixes: Vec<SimMix<F>>,

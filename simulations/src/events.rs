@@ -1,16 +1,23 @@
 //! The event engine without cores: one event after the other, from a calendar queue. It does what the sweep does,
 //! packet for packet, and what the sweep cannot: batch mixes, and an adversary or a protocol that acts on what it
 //! sees ([`Watch`]): holds packets back, drops them, injects some, sets timers.
+//!
+//! Of two things at the same time the one that was ordered first comes first. What a packet does from node to node is in
+//! `events/steps.rs`.
 
 mod batches;
 mod queue;
+mod steps;
+mod watch;
 
 pub use queue::Calendar;
+pub use watch::{Fate, Orders, Watch, Watching};
 
-use crate::design::{Design, DesignError, Mixing, NO_CARRY, Packet, Plan};
+use crate::design::{Design, DesignError, Draw, Mixing, ORDERED_BIT, Packet, Plan};
 use crate::message::{Class, Message};
-use crate::outcome::{Ledger, Options, Outcome, Probe};
+use crate::outcome::{Ledger, Options, Outcome};
 use crate::random::{Purpose, Stream};
+use crate::rows::Rows;
 use crate::sweep::Pace;
 use batches::Batch;
 
@@ -22,96 +29,6 @@ const CHECK_EVERY: u64 = 1 << 10;
 const PATIENCE: f64 = 200.0;
 /// Mass in a pool below this is forgotten, as in the sweep.
 const FORGOTTEN: f64 = 1e-40;
-
-/// What becomes of a packet on a link.
-#[derive(Clone, Copy, PartialEq, Debug)]
-pub enum Fate {
-    /// It goes on.
-    Pass,
-    /// It is lost.
-    Drop,
-    /// It comes so much later.
-    Hold(f64),
-}
-
-/// What an adversary, or a protocol around the network, wants done.
-#[derive(Default, Debug)]
-pub struct Orders {
-    messages: Vec<Message>,
-    timers: Vec<(f64, u64)>,
-    stop: bool,
-}
-
-impl Orders {
-    /// Sends a packet, not before now.
-    pub fn send(&mut self, message: Message) {
-        self.messages.push(message);
-    }
-
-    /// Calls [`Watch::timer`] at a moment.
-    pub fn wake(&mut self, at: f64, label: u64) {
-        self.timers.push((at, label));
-    }
-
-    /// Ends the run.
-    pub fn stop(&mut self) {
-        self.stop = true;
-    }
-
-    fn any(&self) -> bool {
-        self.stop || !self.messages.is_empty() || !self.timers.is_empty()
-    }
-}
-
-/// Who looks on, and may act. Everything comes in the order of time.
-pub trait Watch<const T: usize> {
-    /// Before anything happens.
-    fn begin(&mut self, _orders: &mut Orders) {}
-    /// A packet was sent.
-    fn sent(&mut self, _now: f64, _packet: &Packet, _class: Class, _orders: &mut Orders) {}
-    /// A packet sets out for a node (by number), or for its end.
-    fn on_link(&mut self, _now: f64, _to: Option<u32>, _packet: &Packet, _class: Class) -> Fate {
-        Fate::Pass
-    }
-    /// A packet is in a node now, in whose pool there are so many.
-    fn entered(&mut self, _now: f64, _node: u32, _packet: &Packet, _pool: u32) {}
-    /// A packet has left a node, in whose pool so many stay.
-    fn departed(&mut self, _now: f64, _node: u32, _packet: &Packet, _stay: u32) {}
-    /// A packet has reached its goal or its end.
-    fn delivered(
-        &mut self,
-        _now: f64,
-        _packet: &Packet,
-        _class: Class,
-        _mass: &[f64; T],
-        _orders: &mut Orders,
-    ) {
-    }
-    /// A timer rang.
-    fn timer(&mut self, _now: f64, _label: u64, _orders: &mut Orders) {}
-}
-
-/// Nobody.
-impl<const T: usize> Watch<T> for () {}
-
-/// Somebody who only looks on.
-pub struct Watching<'a, P>(pub &'a mut P);
-
-impl<const T: usize, P: Probe<T>> Watch<T> for Watching<'_, P> {
-    fn departed(&mut self, now: f64, node: u32, packet: &Packet, stay: u32) {
-        self.0.departed(now, node, packet, stay);
-    }
-    fn delivered(
-        &mut self,
-        now: f64,
-        packet: &Packet,
-        class: Class,
-        mass: &[f64; T],
-        _orders: &mut Orders,
-    ) {
-        self.0.delivered(now, packet, class, mass);
-    }
-}
 
 /// Runs a workload through a design. `T` messages are tracked at a time; with 0, none.
 pub fn run<const T: usize>(
@@ -126,42 +43,25 @@ pub fn run<const T: usize>(
     Ok(engine.finish())
 }
 
-/// What happens, in 64 bits: kind (8) ‖ order among simultaneous ones (24) ‖ whose (32). Of two at the same time the lower
-/// comes first: arrivals before departures.
+/// What happens. A packet is moved with its event: whatever waits in the queue is all that is known of it.
 #[derive(Clone, Copy)]
-#[repr(u8)]
-enum Kind {
-    Send = 0,
-    Loop = 1,
-    Goal = 2,
-    End = 3,
-    Enter = 4,
-    Leave = 5,
-    Flush = 6,
-    Timer = 7,
-}
-
-impl Kind {
-    const ALL: [Self; 8] = [
-        Self::Send,
-        Self::Loop,
-        Self::Goal,
-        Self::End,
-        Self::Enter,
-        Self::Leave,
-        Self::Flush,
-        Self::Timer,
-    ];
-
-    fn of(self, whose: u32) -> u64 {
-        (self as u64) << 56 | u64::from(whose)
-    }
-}
-
-struct Slot {
-    packet: Packet,
-    /// Exponential delay at the node it is at or on its way to.
-    delay: f64,
+enum Event {
+    /// A packet of the workload is sent.
+    Send(Packet),
+    /// A node, of the source with this index, sends a loop.
+    Loop(u32),
+    /// A packet has reached its goal; its answer goes on by itself.
+    Goal(Packet),
+    /// A packet has come to its end.
+    End(Packet),
+    /// A packet is in a node, which will hold it back for so long.
+    Enter(Packet, f64),
+    /// A packet leaves a node that holds each one back by itself.
+    Leave(Packet),
+    /// A timed mix sends all that it has.
+    Flush(u32),
+    /// The timer with this index rings.
+    Timer(u32),
 }
 
 struct Pool<const T: usize> {
@@ -184,10 +84,12 @@ pub struct Events<'a, const T: usize, I: Iterator<Item = Message>, W> {
     watch: &'a mut W,
     orders: Orders,
     messages: std::iter::Peekable<std::iter::Chain<std::vec::IntoIter<Message>, I>>,
-    queue: Calendar,
-    slots: Vec<Slot>,
-    rows: Vec<[f64; T]>,
-    free: Vec<u32>,
+    queue: Calendar<Event>,
+    /// What the day's packets draw next, by their number in the queue: drawn for all of them together, which a processor
+    /// does several times as fast as one by one.
+    drawn: Vec<Draw>,
+    /// Of packets that carry mass.
+    rows: Rows<T>,
     pools: Vec<Pool<T>>,
     batches: Vec<Batch>,
     sources: Vec<Source>,
@@ -201,11 +103,13 @@ pub struct Events<'a, const T: usize, I: Iterator<Item = Message>, W> {
     patience: f64,
     opened: f64,
     next_id: u64,
+    ordered: u64,
     under_way: u64,
-    events: u64,
+    /// Messages that are in the queue, and when the last one was written.
+    unsent: u64,
+    last_message: f64,
     /// The workload's last message was sent, or somebody ordered to stop.
     over: bool,
-    failed: Option<DesignError>,
 }
 
 impl<'a, const T: usize, I: Iterator<Item = Message>, W: Watch<T>> Events<'a, T, I, W> {
@@ -233,10 +137,9 @@ impl<'a, const T: usize, I: Iterator<Item = Message>, W: Watch<T>> Events<'a, T,
             watch,
             orders: Orders::default(),
             queue: Calendar::new(1.0 / (2.0 * hops * pace.rate)),
+            drawn: Vec::new(),
             messages: sample.into_iter().chain(messages).peekable(),
-            slots: Vec::new(),
-            rows: Vec::new(),
-            free: Vec::new(),
+            rows: Rows::new(),
             pools: (0..nodes).map(pool).collect(),
             batches: (0..nodes).map(|n| Batch::new(n, options.seed)).collect(),
             sources: plan.loops.iter().enumerate().map(source).collect(),
@@ -250,27 +153,25 @@ impl<'a, const T: usize, I: Iterator<Item = Message>, W: Watch<T>> Events<'a, T,
             patience: PATIENCE * way,
             opened: f64::INFINITY,
             next_id: 0,
+            ordered: 0,
             under_way: 0,
-            events: 0,
+            unsent: 0,
+            last_message: 0.0,
             over: false,
-            failed: None,
         };
         engine.begin();
         engine
     }
 
     fn begin(&mut self) {
-        if let Some(first) = self.messages.peek() {
-            self.queue.push(first.time, Kind::Send.of(0));
-        }
         for (i, source) in self.sources.iter_mut().enumerate() {
             let first = source.stream.exponential(source.gap);
-            self.queue.push(first, Kind::Loop.of(i as u32));
+            self.queue.push(first, Event::Loop(i as u32));
         }
         if let Mixing::Timed { period } = self.plan.design.mixing {
             for (node, batch) in self.batches.iter_mut().enumerate() {
-                self.queue
-                    .push(batch.phase(period), Kind::Flush.of(node as u32));
+                let first = batch.phase(period);
+                self.queue.push(first, Event::Flush(node as u32));
             }
         }
         self.watch.begin(&mut self.orders);
@@ -293,9 +194,9 @@ impl<'a, const T: usize, I: Iterator<Item = Message>, W: Watch<T>> Events<'a, T,
         self.under_way
     }
 
-    /// Events so far, hops and others.
+    /// Events so far: whatever has come out of the queue.
     pub fn events(&self) -> u64 {
-        self.events
+        self.queue.popped()
     }
 
     /// Entries to and departures from nodes so far.
@@ -305,11 +206,16 @@ impl<'a, const T: usize, I: Iterator<Item = Message>, W: Watch<T>> Events<'a, T,
 
     /// Lets time pass until `end`, or until there is nothing left to measure. Says whether there is more to come.
     pub fn run_until(&mut self, end: f64) -> Result<bool, DesignError> {
-        while let Some((time, event)) = self.queue.pop(end) {
-            self.now = time;
-            self.happen(event);
-            self.events += 1;
-            if self.events.is_multiple_of(CHECK_EVERY) {
+        loop {
+            let Some(popped) = self.queue.pop_today(end) else {
+                if self.open_day(end)? {
+                    continue;
+                }
+                break;
+            };
+            self.now = popped.time;
+            self.happen(popped.place, popped.number);
+            if self.queue.popped().is_multiple_of(CHECK_EVERY) {
                 self.look();
                 if self.ledger.enough() && self.options.targets > 0 {
                     return Ok(false);
@@ -319,13 +225,43 @@ impl<'a, const T: usize, I: Iterator<Item = Message>, W: Watch<T>> Events<'a, T,
                 break;
             }
         }
-        if let Some(error) = self.failed.take() {
-            return Err(error);
-        }
         if end.is_finite() && !self.over {
             self.now = end;
         }
         Ok(!self.over)
+    }
+
+    /// Goes on to the queue's next day, and puts there what the workload sends on it. Says whether there was one.
+    fn open_day(&mut self, end: f64) -> Result<bool, DesignError> {
+        let next = self.messages.peek().map_or(f64::INFINITY, |m| m.time);
+        if !self.queue.advance(end, next) {
+            return Ok(false);
+        }
+        let queue = &mut self.queue;
+        while let Some(message) = self.messages.next_if(|m| queue.is_due(m.time)) {
+            if message.time < self.last_message {
+                self.over = true;
+                return Err(DesignError(format!(
+                    "messages out of order: {}s comes after {}s",
+                    message.time, self.last_message
+                )));
+            }
+            self.last_message = message.time;
+            self.unsent += 1;
+            let packet = self.plan.packet(self.next_id, &message);
+            self.next_id += 1;
+            queue.add(message.time, Event::Send(packet));
+        }
+        queue.open();
+        // Of what draws nothing, anything.
+        let next = queue.today().map(|event| match event {
+            Event::Leave(packet) => (packet.id, packet.hop + 1),
+            Event::Send(packet) | Event::Enter(packet, _) | Event::Goal(packet) => (packet.id, 0),
+            Event::End(packet) => (packet.id, 0),
+            Event::Loop(_) | Event::Flush(_) | Event::Timer(_) => (0, 0),
+        });
+        self.plan.draw_all(next, &mut self.drawn);
+        Ok(true)
     }
 
     /// What came of it.
@@ -348,7 +284,7 @@ impl<'a, const T: usize, I: Iterator<Item = Message>, W: Watch<T>> Events<'a, T,
             for pool in &mut self.pools {
                 pool.mass = [0.0; T];
             }
-            self.rows.fill([0.0; T]);
+            self.rows.clear();
         }
         for pool in &mut self.pools {
             for mass in &mut pool.mass {
@@ -367,55 +303,50 @@ impl<'a, const T: usize, I: Iterator<Item = Message>, W: Watch<T>> Events<'a, T,
         for (at, label) in std::mem::take(&mut self.orders.timers) {
             self.timers.push(label);
             let index = (self.timers.len() - 1) as u32;
-            self.queue.push(at.max(self.now), Kind::Timer.of(index));
+            self.queue.push(at.max(self.now), Event::Timer(index));
         }
         for message in std::mem::take(&mut self.orders.messages) {
-            let packet = self.plan.packet(self.next_id, &message);
-            self.next_id += 1;
-            self.send(packet, message.class);
+            let packet = self.plan.packet(ORDERED_BIT | self.ordered, &message);
+            self.ordered += 1;
+            self.send(packet, message.class, None);
         }
     }
 
-    #[inline]
-    fn happen(&mut self, event: u64) {
-        let whose = event as u32;
-        match Kind::ALL[(event >> 56) as usize & 7] {
-            Kind::Send => self.send_next(),
-            Kind::Loop => self.send_loop(whose as usize),
-            Kind::Goal => self.goal(whose),
-            Kind::End => self.end(whose),
-            Kind::Enter => self.enter(whose),
-            Kind::Leave => self.leave(whose),
-            Kind::Flush => self.flush_timed(whose),
-            Kind::Timer => {
-                let label = self.timers[whose as usize];
+    /// Packets are copied out of the queue and into it, and stay in registers meanwhile: so what happens often is
+    /// inlined here, and what happens seldom is not.
+    #[inline(always)]
+    fn happen(&mut self, place: u32, number: usize) {
+        match *self.queue.event(place) {
+            Event::Leave(packet) => {
+                let drawn = self.drawn.get(number).copied();
+                self.leave(packet, drawn);
+            }
+            Event::Enter(packet, delay) => self.enter(packet, delay),
+            Event::Send(packet) => self.send_next(packet, number),
+            Event::End(packet) => self.end(packet),
+            Event::Goal(packet) => self.goal(packet),
+            Event::Loop(source) => self.send_loop(source as usize),
+            Event::Flush(node) => self.flush_timed(node),
+            Event::Timer(index) => {
+                let label = self.timers[index as usize];
                 self.watch.timer(self.now, label, &mut self.orders);
                 self.obey();
             }
         }
     }
 
-    fn send_next(&mut self) {
-        let Some(message) = self.messages.next() else {
-            return;
-        };
-        let packet = self.plan.packet(self.next_id, &message);
-        self.next_id += 1;
-        self.send(packet, message.class);
-        match self.messages.peek() {
-            Some(next) if next.time < message.time => {
-                let why = format!(
-                    "messages out of order: {}s comes after {}s",
-                    next.time, message.time
-                );
-                self.failed = Some(DesignError(why));
-                self.over = true;
-            }
-            Some(next) => self.queue.push(next.time, Kind::Send.of(0)),
-            None => self.over = true,
+    #[inline(never)]
+    fn send_next(&mut self, packet: Packet, number: usize) {
+        let class = self.plan.path_of(&packet).class;
+        let drawn = self.drawn.get(number).copied();
+        self.send(packet, class, drawn);
+        self.unsent -= 1;
+        if self.unsent == 0 && self.messages.peek().is_none() {
+            self.over = true;
         }
     }
 
+    #[inline(never)]
     fn send_loop(&mut self, i: usize) {
         if self.over {
             return;
@@ -425,223 +356,27 @@ impl<'a, const T: usize, I: Iterator<Item = Message>, W: Watch<T>> Events<'a, T,
         let packet = self.plan.loop_packet(i, source.count, node, self.now);
         source.count += 1;
         let next = self.now + source.stream.exponential(source.gap);
-        self.queue.push(next, Kind::Loop.of(i as u32));
-        self.send(packet, Class::NodeLoop);
+        self.queue.push(next, Event::Loop(i as u32));
+        self.send(packet, Class::NodeLoop, None);
     }
 
-    fn send(&mut self, packet: Packet, class: Class) {
+    #[inline(always)]
+    fn send(&mut self, mut packet: Packet, class: Class, drawn: Option<Draw>) {
         self.outcome.sent[class as usize] += 1;
         self.under_way += 1;
-        let mut row = [0.0; T];
         if T > 0 && packet.sent >= self.warm {
             self.ledger.open(self.chance, self.rest);
             if let Some(lane) = self.ledger.take(&packet, class) {
+                let mut row = [0.0; T];
                 row[lane] = 1.0;
+                packet.carry = self.rows.put(&row);
                 if self.opened.is_infinite() {
                     self.opened = packet.sent;
                 }
             }
         }
-        let slot = self.put(packet, row);
         self.watch.sent(self.now, &packet, class, &mut self.orders);
-        self.go(slot);
+        self.go(packet, false, drawn);
         self.obey();
-    }
-
-    fn put(&mut self, packet: Packet, row: [f64; T]) -> u32 {
-        let slot = Slot { packet, delay: 0.0 };
-        if let Some(free) = self.free.pop() {
-            self.slots[free as usize] = slot;
-            self.rows[free as usize] = row;
-            return free;
-        }
-        self.slots.push(slot);
-        self.rows.push(row);
-        (self.slots.len() - 1) as u32
-    }
-
-    /// A packet sets out for the step it has been put to, or for its end.
-    #[inline]
-    fn go(&mut self, slot: u32) {
-        self.go_among(slot, 0);
-    }
-
-    /// The same, with a place among those that set out at the same time.
-    #[inline]
-    fn go_among(&mut self, slot: u32, order: u64) {
-        let plan = self.plan;
-        let Slot { packet, delay } = &mut self.slots[slot as usize];
-        let path = &plan.paths[usize::from(packet.path)];
-        let order = order << 32;
-        let Some(step) = path.steps.get(usize::from(packet.hop)) else {
-            let packet = *packet;
-            let Some(hold) = self.link(slot, None, &packet, path.class) else {
-                return;
-            };
-            let at = self.now + path.last_lag + hold;
-            return self.queue.push(at, Kind::End.of(slot) | order);
-        };
-        *delay = plan.enter(packet, step);
-        let (packet, node) = (*packet, plan.stages[usize::from(step.stage)].first);
-        let to = node + u32::from(packet.node);
-        let Some(hold) = self.link(slot, Some(to), &packet, path.class) else {
-            return;
-        };
-        if step.goal {
-            let at = self.now + plan.design.link + hold;
-            self.queue.push(at, Kind::Goal.of(slot) | order);
-        }
-        let at = self.now + step.lag + hold;
-        if at <= self.now && order == 0 {
-            return self.enter(slot);
-        }
-        self.queue.push(at, Kind::Enter.of(slot) | order);
-    }
-
-    /// What the adversary does to a packet on a link: how long it is held back, or `None` if it is gone.
-    #[inline]
-    fn link(&mut self, slot: u32, to: Option<u32>, packet: &Packet, class: Class) -> Option<f64> {
-        match self.watch.on_link(self.now, to, packet, class) {
-            Fate::Pass => Some(0.0),
-            Fate::Hold(time) => Some(time.max(0.0)),
-            Fate::Drop => {
-                self.outcome.dropped += 1;
-                self.under_way -= 1;
-                self.free.push(slot);
-                None
-            }
-        }
-    }
-
-    fn goal(&mut self, slot: u32) {
-        let row = std::mem::replace(&mut self.rows[slot as usize], [0.0; T]);
-        let packet = self.slots[slot as usize].packet;
-        self.deliver(&packet, &row);
-    }
-
-    fn end(&mut self, slot: u32) {
-        let (row, packet) = (self.rows[slot as usize], self.slots[slot as usize].packet);
-        self.free.push(slot);
-        self.outcome.arrived += 1;
-        self.under_way -= 1;
-        self.deliver(&packet, &row);
-    }
-
-    fn deliver(&mut self, packet: &Packet, row: &[f64; T]) {
-        let class = self.plan.path_of(packet).class;
-        if class == Class::Payload && packet.sent >= self.warm {
-            self.plan.record(&mut self.outcome, self.now, packet);
-        }
-        if T > 0 {
-            self.ledger.deposit(self.now, packet, row);
-        }
-        self.watch
-            .delivered(self.now, packet, class, row, &mut self.orders);
-        self.obey();
-    }
-
-    /// A packet is in a node.
-    #[inline]
-    fn enter(&mut self, slot: u32) {
-        self.outcome.hop_events += 1;
-        let Slot { packet, delay } = &mut self.slots[slot as usize];
-        packet.carry = NO_CARRY;
-        let (delay, packet) = (*delay, *packet);
-        let node = self.plan.node_of(&packet);
-        let pool = &mut self.pools[node as usize];
-        pool.n += 1;
-        if T > 0 && !pool.shows {
-            let row = &mut self.rows[slot as usize];
-            for (sum, more) in pool.mass.iter_mut().zip(row.iter_mut()) {
-                *sum += *more;
-                *more = 0.0;
-            }
-        }
-        let n = pool.n;
-        self.watch.entered(self.now, node, &packet, n);
-        match self.plan.design.mixing {
-            Mixing::None | Mixing::Poisson { .. } => {
-                self.queue.push(self.now + delay, Kind::Leave.of(slot));
-            }
-            Mixing::Threshold { size } => {
-                if self.batches[node as usize].add(slot) >= size as usize {
-                    self.flush(node, size as usize);
-                }
-            }
-            Mixing::Pool { size, kept } => {
-                if self.batches[node as usize].add(slot) >= (size + kept) as usize {
-                    self.flush(node, size as usize);
-                }
-            }
-            Mixing::Timed { .. } => {
-                self.batches[node as usize].add(slot);
-            }
-        }
-    }
-
-    /// A packet leaves a mix that holds each one back by itself.
-    #[inline]
-    fn leave(&mut self, slot: u32) {
-        self.outcome.hop_events += 1;
-        let packet = self.slots[slot as usize].packet;
-        let node = self.plan.node_of(&packet);
-        let pool = &mut self.pools[node as usize];
-        if T > 0 && !pool.shows {
-            let share = 1.0 / f64::from(pool.n);
-            let mut row = pool.mass;
-            for (mine, all) in row.iter_mut().zip(&mut pool.mass) {
-                *mine *= share;
-                *all -= *mine;
-            }
-            self.rows[slot as usize] = row;
-        }
-        pool.n -= 1;
-        if pool.n == 0 {
-            pool.mass = [0.0; T];
-        }
-        let stay = pool.n;
-        self.watch.departed(self.now, node, &packet, stay);
-        self.slots[slot as usize].packet.hop += 1;
-        self.go(slot);
-    }
-
-    fn flush_timed(&mut self, node: u32) {
-        let Mixing::Timed { period } = self.plan.design.mixing else {
-            return;
-        };
-        if !self.over || self.under_way > 0 {
-            self.queue.push(self.now + period, Kind::Flush.of(node));
-        }
-        let all = self.batches[node as usize].len();
-        self.flush(node, all);
-    }
-
-    /// So many of a batch leave, at random.
-    fn flush(&mut self, node: u32, leaving: usize) {
-        let leaving = self.batches[node as usize].take(leaving);
-        self.outcome.hop_events += leaving.len() as u64;
-        let pool = &mut self.pools[node as usize];
-        let share = 1.0 / f64::from(pool.n.max(1));
-        let row = pool.mass.map(|mass| mass * share);
-        let shows = pool.shows;
-        for _ in &leaving {
-            for (all, mine) in pool.mass.iter_mut().zip(&row) {
-                *all -= mine;
-            }
-            pool.n -= 1;
-        }
-        if pool.n == 0 {
-            pool.mass = [0.0; T];
-        }
-        let stay = pool.n;
-        for (order, slot) in (1..).zip(leaving) {
-            if !shows {
-                self.rows[slot as usize] = row;
-            }
-            let packet = self.slots[slot as usize].packet;
-            self.watch.departed(self.now, node, &packet, stay);
-            self.slots[slot as usize].packet.hop += 1;
-            self.go_among(slot, order);
-        }
     }
 }

@@ -18,6 +18,7 @@
 //! [`plot`] and [`report`] (figures and pages). Whether all that measures rightly: [`verify`].
 
 pub mod attacks;
+mod chunks;
 pub mod clock;
 pub mod design;
 pub mod engine;
@@ -32,8 +33,10 @@ pub mod plot;
 pub mod random;
 pub mod replay;
 pub mod report;
+mod rows;
 pub mod scenario;
 pub mod scenario_file;
+mod sort;
 pub mod stats;
 pub mod study;
 pub mod sweep;

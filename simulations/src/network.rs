@@ -2,7 +2,6 @@
 //! link), so that traffic on one link moves nothing on another.
 
 use crate::engine::Actor;
-use std::collections::BTreeMap;
 use std::time::Duration;
 use wire::rng::{Purpose, TrafficRng};
 use wire::time::Instant;
@@ -48,11 +47,12 @@ impl LinkModel {
 pub struct Links {
     model: LinkModel,
     rng: TrafficRng,
-    by_ends: BTreeMap<(Actor, Actor), Link>,
+    /// By who sends, then by who receives.
+    by_ends: ByActor<ByActor<Link>>,
 }
 
+#[derive(Clone, Copy)]
 struct Link {
-    number: u64,
     frames: u64,
     last_arrival: Instant,
 }
@@ -63,7 +63,7 @@ impl Links {
         Self {
             model,
             rng,
-            by_ends: BTreeMap::new(),
+            by_ends: ByActor::default(),
         }
     }
 
@@ -74,28 +74,63 @@ impl Links {
         departs: Instant,
         may_be_lost: bool,
     ) -> Option<Instant> {
-        let link = self.by_ends.entry(ends).or_insert(Link {
-            number: number_of(ends),
-            frames: 0,
-            last_arrival: Instant::ZERO,
-        });
+        let link = self.by_ends.of(ends.0).of(ends.1);
         link.frames += 1;
-        let tick = (link.number << 32) | (link.frames & 0xffff_ffff);
-        let mut draws = self.rng.tick(Purpose::Simulation, tick);
-        let (lost, extra) = (draws.draw_open01() < self.model.loss, &mut draws);
-        let takes = match self.model.latency {
-            Latency::Constant(takes) => takes,
-            Latency::Exponential { least, mean } => least + extra.draw_exponential(mean),
+        let takes = match self.model {
+            // Nothing is random, so nothing is drawn: what is drawn for other frames stays the same.
+            LinkModel {
+                latency: Latency::Constant(takes),
+                loss: 0.0,
+                ..
+            } => takes,
+            model => {
+                let tick = (number_of(ends) << 32) | (link.frames & 0xffff_ffff);
+                let mut draws = self.rng.tick(Purpose::Simulation, tick);
+                let lost = draws.draw_open01() < model.loss;
+                if lost && may_be_lost {
+                    return None;
+                }
+                match model.latency {
+                    Latency::Constant(takes) => takes,
+                    Latency::Exponential { least, mean } => least + draws.draw_exponential(mean),
+                }
+            }
         };
-        if lost && may_be_lost {
-            return None;
-        }
         let mut arrives = departs + takes;
         if !self.model.reorder {
             arrives = arrives.max(link.last_arrival);
         }
         link.last_arrival = arrives;
         Some(arrives)
+    }
+}
+
+impl Default for Link {
+    fn default() -> Self {
+        Self {
+            frames: 0,
+            last_arrival: Instant::ZERO,
+        }
+    }
+}
+
+/// Something for each actor.
+#[derive(Default)]
+struct ByActor<T>([Vec<T>; 4]);
+
+impl<T: Default> ByActor<T> {
+    fn of(&mut self, actor: Actor) -> &mut T {
+        let (kind, index) = match actor {
+            Actor::Authority => (0, 0),
+            Actor::Mix(i) => (1, i),
+            Actor::Gateway(i) => (2, i),
+            Actor::Client(i) => (3, i),
+        };
+        let all = &mut self.0[kind];
+        if all.len() <= index {
+            all.resize_with(index + 1, T::default);
+        }
+        &mut all[index]
     }
 }
 

@@ -5,15 +5,20 @@
 //! first bytes of its header, which no two packets share at any hop. So the machines need no hook,
 //! and the two packet formats are followed alike.
 
+mod marks;
+
 use crate::engine::Actor;
+use marks::Marks;
 use sphinx::Unwrapped;
-use std::collections::BTreeMap;
 use std::time::Duration;
 use wire::frame::PacketBytes;
 use wire::geometry::{FRAME_LEN, TLS_OVERHEAD_LEN};
 use wire::ids::{EpochHint, InboxId, NextHop};
 use wire::request::{Envelope, Request};
 use wire::time::Instant;
+
+/// Hops of a client's echo.
+const HOPS: usize = 9;
 
 /// Bytes of one frame on a link.
 pub const RECORD_LEN: usize = FRAME_LEN + TLS_OVERHEAD_LEN;
@@ -90,9 +95,9 @@ pub struct Inside {
 pub struct Observer {
     crossings: Vec<Crossing>,
     insides: Vec<Inside>,
-    echoes: BTreeMap<u64, Echo>,
-    numbers: BTreeMap<[u8; 32], u64>,
-    next_number: u64,
+    /// By number, from 1.
+    echoes: Vec<Echo>,
+    numbers: Marks,
 }
 
 impl Observer {
@@ -109,34 +114,35 @@ impl Observer {
     /// The number of a packet that leaves: its echo's, or a new one's where nobody has passed it
     /// on.
     pub(crate) fn number(&mut self, packet: &PacketBytes, maker: Actor, sent: Instant) -> u64 {
-        if let Some(number) = self.numbers.remove(&mark(&packet[..])) {
+        if let Some(number) = self.numbers.remove(&packet[..]) {
             return number;
         }
-        self.next_number += 1;
         let echo = Echo {
             maker,
             sent,
-            hops: Vec::new(),
+            hops: Vec::with_capacity(HOPS),
             answered: None,
             returned: None,
         };
-        self.echoes.insert(self.next_number, echo);
-        self.next_number
+        self.echoes.push(echo);
+        self.echoes.len() as u64
     }
 
     /// A node unwrapped a packet: remembers what it will look like when it leaves again.
     pub(crate) fn unwrapped(&mut self, number: u64, at: Actor, what: &Unwrapped, now: Instant) {
-        let Some(echo) = self.echoes.get_mut(&number) else {
+        let Some(echo) = self.echoes.get_mut(index(number)) else {
             return;
         };
-        if let Actor::Gateway(gateway) = at {
-            self.insides.push(Inside {
-                at: now,
-                gateway,
-                echo: number,
-                sight: sight(echo, what),
-            });
-        }
+        // What a request asks is read once.
+        let envelope = match what {
+            Unwrapped::Request { plaintext, .. } => plaintext.as_ref().map(|p| Envelope::decode(p)),
+            Unwrapped::Forward { .. } | Unwrapped::Reply { .. } => None,
+        };
+        let envelope = envelope.and_then(Result::ok);
+        let inside = match at {
+            Actor::Gateway(gateway) => Some((gateway, sight(echo, what, envelope.as_ref()))),
+            Actor::Authority | Actor::Mix(_) | Actor::Client(_) => None,
+        };
         match what {
             Unwrapped::Forward {
                 next,
@@ -153,27 +159,35 @@ impl Observer {
                     delay: *delay,
                     next_epoch,
                 });
-                self.numbers.insert(mark(&packet[..]), number);
+                self.numbers.insert(&packet[..], number);
             }
-            Unwrapped::Request { plaintext, .. } => {
-                let envelope = plaintext.as_ref().and_then(|p| Envelope::decode(p).ok());
-                let Some(envelope) = envelope else { return };
-                echo.answered = Some(echo.hops.len());
-                echo.hops.push(HopSeen {
-                    at,
-                    delay: envelope.reply_delay,
-                    next_epoch: EpochHint::default(),
-                });
-                // A reply block begins with the header of the packet it makes.
-                self.numbers.insert(mark(&envelope.surb[..]), number);
+            Unwrapped::Request { .. } => {
+                if let Some(envelope) = &envelope {
+                    echo.answered = Some(echo.hops.len());
+                    echo.hops.push(HopSeen {
+                        at,
+                        delay: envelope.reply_delay,
+                        next_epoch: EpochHint::default(),
+                    });
+                    // A reply block begins with the header of the packet it makes.
+                    self.numbers.insert(&envelope.surb[..], number);
+                }
             }
             Unwrapped::Reply { .. } => {}
+        }
+        if let Some((gateway, sight)) = inside {
+            self.insides.push(Inside {
+                at: now,
+                gateway,
+                echo: number,
+                sight,
+            });
         }
     }
 
     /// A reply is back with whoever asked.
     pub(crate) fn returned(&mut self, number: u64, at: Instant) {
-        if let Some(echo) = self.echoes.get_mut(&number) {
+        if let Some(echo) = self.echoes.get_mut(index(number)) {
             echo.returned.get_or_insert(at);
         }
     }
@@ -190,7 +204,7 @@ impl Observer {
 
     /// The truth about one packet.
     pub fn echo(&self, number: u64) -> Option<&Echo> {
-        self.echoes.get(&number)
+        self.echoes.get(index(number))
     }
 
     /// Times and sizes on one link in one direction: all that is seen there.
@@ -205,22 +219,27 @@ impl Observer {
 
     /// Every echo with its number, in the order of leaving.
     pub fn echoes(&self) -> impl Iterator<Item = (u64, &Echo)> {
-        self.echoes.iter().map(|(number, echo)| (*number, echo))
+        (1..).zip(&self.echoes)
     }
 
     /// Echoes of one maker, in the order of leaving.
     pub fn echoes_of(&self, maker: Actor) -> impl Iterator<Item = &Echo> {
-        self.echoes.values().filter(move |e| e.maker == maker)
+        self.echoes.iter().filter(move |e| e.maker == maker)
     }
 
     /// How many echoes were sent in all, and how many of them are back.
     pub fn echo_counts(&self) -> (usize, usize) {
-        let back = self.echoes.values().filter(|e| e.returned.is_some());
+        let back = self.echoes.iter().filter(|e| e.returned.is_some());
         (self.echoes.len(), back.count())
     }
 }
 
-fn sight(echo: &Echo, what: &Unwrapped) -> Sight {
+/// Echoes are numbered from 1.
+fn index(number: u64) -> usize {
+    (number as usize).wrapping_sub(1)
+}
+
+fn sight(echo: &Echo, what: &Unwrapped, envelope: Option<&Envelope>) -> Sight {
     match what {
         Unwrapped::Forward { .. } => {
             let client = match echo.maker {
@@ -232,23 +251,12 @@ fn sight(echo: &Echo, what: &Unwrapped) -> Sight {
                 None => Sight::Entering(client),
             }
         }
-        Unwrapped::Request { plaintext, .. } => {
-            let envelope = plaintext.as_ref().and_then(|p| Envelope::decode(p).ok());
-            match envelope.map(|e| e.request) {
-                Some(Request::Deposit(deposit)) => Sight::Deposit(deposit.inbox),
-                Some(Request::Fetch(fetch)) => Sight::Fetch(fetch.inbox),
-                Some(
-                    Request::Cover | Request::Open(_) | Request::Close(_) | Request::Directory(_),
-                )
-                | None => Sight::Other,
-            }
-        }
+        Unwrapped::Request { .. } => match envelope.map(|e| &e.request) {
+            Some(Request::Deposit(deposit)) => Sight::Deposit(deposit.inbox),
+            Some(Request::Fetch(fetch)) => Sight::Fetch(fetch.inbox),
+            Some(Request::Cover | Request::Open(_) | Request::Close(_) | Request::Directory(_))
+            | None => Sight::Other,
+        },
         Unwrapped::Reply { .. } => Sight::Other,
     }
-}
-
-fn mark(packet: &[u8]) -> [u8; 32] {
-    let mut mark = [0; 32];
-    mark.copy_from_slice(&packet[..32]);
-    mark
 }

@@ -210,7 +210,14 @@ impl Stream {
 #[inline]
 pub fn uniform(word: u64) -> f64 {
     const STEP: f64 = 1.0 / (1_u64 << 52) as f64;
-    ((word >> 12) as f64 + 0.5) * STEP
+    (small_as_f64(word >> 12) + 0.5) * STEP
+}
+
+/// A number below 2⁵² as it is, by operations that processors do several of at a time.
+#[inline]
+fn small_as_f64(x: u64) -> f64 {
+    const TWO_52: f64 = (1_u64 << 52) as f64;
+    f64::from_bits(TWO_52.to_bits() | x) - TWO_52
 }
 
 /// A word as an exponential of a mean. Never more than 36.8 means: the tail beyond has
@@ -234,9 +241,10 @@ pub fn ln(x: f64) -> f64 {
     const LN2_HIGH: f64 = 6.931_471_803_691_238e-1;
     const LN2_LOW: f64 = 1.908_214_929_270_587_7e-10;
     let bits = x.to_bits();
-    let k = (bits.wrapping_sub(SQRT_HALF) as i64) >> 52;
-    let m = f64::from_bits(bits.wrapping_sub((k as u64) << 52));
-    let k = k as f64;
+    // 2048 more than k, so that it is never negative.
+    let k = (bits.wrapping_sub(SQRT_HALF) >> 52) ^ 0x800;
+    let m = f64::from_bits(bits.wrapping_sub(k.wrapping_sub(0x800) << 52));
+    let k = small_as_f64(k) - 2048.0;
     let s = (m - 1.0) / (m + 1.0);
     let z = s * s;
     let z2 = z * z;

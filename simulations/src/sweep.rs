@@ -12,14 +12,15 @@
 //! What is smaller than 10⁻⁴⁰ in a pool is forgotten, which keeps denormal numbers away and shows as missing mass.
 
 mod ring;
-mod sort;
 
+use crate::chunks::{Chunks, List};
 use crate::design::{Design, DesignError, Mixing, NO_CARRY, Packet, Plan, Step};
 use crate::message::{Class, Message};
 use crate::outcome::{Ledger, Options, Outcome, Probe};
 use crate::random::{Purpose, Stream};
+use crate::rows::Rows;
+use crate::sort::{Key, Sorter};
 use ring::Ring;
-use sort::{Key, Sorter};
 
 /// A window holds about so many events of a stage: they stay in the cache.
 const EVENTS_IN_WINDOW: f64 = 6_000.0;
@@ -113,6 +114,7 @@ struct Arrival {
     packet: Packet,
 }
 
+#[derive(Clone, Copy)]
 struct Departure {
     time: f64,
     packet: Packet,
@@ -140,16 +142,11 @@ struct Pool<const T: usize> {
 
 struct StageState<const T: usize> {
     arrivals: Ring<Arrivals<T>>,
-    departures: Ring<Vec<Departure>>,
+    departures: Ring<List>,
+    leaving: Chunks<Departure>,
     /// Those that leave after the ring's last window.
     late: Vec<Departure>,
     pools: Vec<Pool<T>>,
-}
-
-/// Rows of packets inside nodes that show which is which.
-struct Carried<const T: usize> {
-    rows: Vec<[f64; T]>,
-    free: Vec<u32>,
 }
 
 struct Source {
@@ -167,9 +164,12 @@ struct Sweep<'a, const T: usize, P> {
     ledger: Ledger<T>,
     outcome: Outcome,
     stages: Vec<StageState<T>>,
-    carried: Carried<T>,
+    /// Of packets inside nodes that show which is which.
+    carried: Rows<T>,
     sources: Vec<Source>,
     sorter: Sorter,
+    /// Those that leave in the present window.
+    departing: Vec<Departure>,
     /// Length of a window, and its inverse.
     window: f64,
     per_second: f64,
@@ -206,6 +206,7 @@ impl<'a, const T: usize, P: Probe<T>> Sweep<'a, T, P> {
                 ((plan.design.lag() * 4.0 / window) as usize + 4).next_power_of_two(),
             ),
             departures: Ring::new(ring),
+            leaving: Chunks::new(),
             late: Vec::new(),
             pools: (s.first..s.first + s.width)
                 .map(|node| Pool {
@@ -234,12 +235,10 @@ impl<'a, const T: usize, P: Probe<T>> Sweep<'a, T, P> {
             ledger: Ledger::new(options),
             outcome: Outcome::default(),
             stages: plan.stages.iter().map(stage).collect(),
-            carried: Carried {
-                rows: Vec::new(),
-                free: Vec::new(),
-            },
+            carried: Rows::new(),
             sources: plan.loops.iter().enumerate().map(source).collect(),
             sorter: Sorter::default(),
+            departing: Vec::new(),
             window,
             per_second: 1.0 / window,
             at: 0,
@@ -326,7 +325,7 @@ impl<'a, const T: usize, P: Probe<T>> Sweep<'a, T, P> {
                 bucket.rows.fill([0.0; T]);
             }
         }
-        self.carried.rows.fill([0.0; T]);
+        self.carried.clear();
     }
 
     fn send(&mut self, mut packet: Packet, class: Class) {
@@ -385,7 +384,12 @@ impl<'a, const T: usize, P: Probe<T>> Sweep<'a, T, P> {
         let (at, plan) = (self.at, self.plan);
         let state = &mut self.stages[stage];
         let mut arrivals = state.arrivals.take(at);
-        let mut departures = state.departures.take(at);
+        let mut departures = std::mem::take(&mut self.departing);
+        let list = state.departures.take(at);
+        for (_, some) in state.leaving.read(list) {
+            departures.extend_from_slice(some);
+        }
+        state.leaving.free(list);
         if state.departures.begins(at) {
             state.take_late(self.per_second, at, &mut departures);
         }
@@ -402,8 +406,8 @@ impl<'a, const T: usize, P: Probe<T>> Sweep<'a, T, P> {
             let window = (arrival.leaves * self.per_second) as u64;
             if window <= at {
                 departures.push(departure);
-            } else if let Some(bucket) = state.departures.within(window, at) {
-                bucket.push(departure);
+            } else if let Some(list) = state.departures.within(window, at) {
+                state.leaving.push(list, departure);
             } else {
                 state.late.push(departure);
             }
@@ -424,9 +428,8 @@ impl<'a, const T: usize, P: Probe<T>> Sweep<'a, T, P> {
         arrivals.items.clear();
         arrivals.rows.clear();
         departures.clear();
-        let state = &mut self.stages[stage];
-        state.arrivals.give_back(at, arrivals);
-        state.departures.give_back(at, departures);
+        self.departing = departures;
+        self.stages[stage].arrivals.give_back(at, arrivals);
     }
 
     fn sweep_traced(&mut self, stage: usize, arrivals: &Arrivals<T>, departures: &[Departure]) {
@@ -435,9 +438,12 @@ impl<'a, const T: usize, P: Probe<T>> Sweep<'a, T, P> {
         let mut sorter = std::mem::take(&mut self.sorter);
         let times = arrivals.items.iter().map(|a| a.time);
         let times = times.chain(departures.iter().map(|d| d.time));
-        let keys = sorter.sort(times, self.at as f64 * self.window, self.per_second);
+        let keys = times.zip(0..);
+        sorter.clear();
+        sorter.extend(keys.map(|(time, index)| Key { time, index }));
+        sorter.sort(self.at as f64 * self.window, self.per_second);
         let first_node = plan.stages[stage].first;
-        for Key { time, index } in keys {
+        for Key { time, index } in sorter.sorted() {
             if *index < first_departure {
                 let i = *index as usize;
                 let node = usize::from(arrivals.items[i].packet.node);
@@ -535,33 +541,11 @@ impl<const T: usize> StageState<T> {
             let window = (departure.time * per_second) as u64;
             if window <= at {
                 now.push(departure);
-            } else if let Some(bucket) = self.departures.within(window, at) {
-                bucket.push(departure);
+            } else if let Some(list) = self.departures.within(window, at) {
+                self.leaving.push(list, departure);
             } else {
                 self.late.push(departure);
             }
         }
-    }
-}
-
-impl<const T: usize> Carried<T> {
-    fn put(&mut self, row: &[f64; T]) -> u32 {
-        if row.iter().all(|w| *w == 0.0) {
-            return NO_CARRY;
-        }
-        if let Some(slot) = self.free.pop() {
-            self.rows[slot as usize] = *row;
-            return slot;
-        }
-        self.rows.push(*row);
-        (self.rows.len() - 1) as u32
-    }
-
-    fn take(&mut self, slot: u32) -> [f64; T] {
-        if slot == NO_CARRY {
-            return [0.0; T];
-        }
-        self.free.push(slot);
-        self.rows[slot as usize]
     }
 }

@@ -41,6 +41,10 @@ pub enum Choice {
 pub struct Step {
     /// Where.
     pub stage: u8,
+    /// Number of the first node there.
+    pub first: u32,
+    /// How many.
+    pub width: u32,
     /// At which node there.
     pub choice: Choice,
     /// Between leaving the node before and entering this one's pool.
@@ -81,6 +85,15 @@ pub struct Packet {
     pub(crate) carry: u32,
 }
 
+/// What is drawn for a step: how long the packet is held back there, and 64 bits to choose the node by.
+#[derive(Clone, Copy, Debug)]
+pub struct Draw {
+    /// Seconds.
+    pub delay: f64,
+    /// Uniform.
+    pub node: u64,
+}
+
 /// No mass is kept.
 pub(crate) const NO_CARRY: u32 = u32::MAX;
 
@@ -108,6 +121,8 @@ pub struct Plan {
 
 /// Numbers of node loops have this bit.
 pub const NODE_LOOP_BIT: u64 = 1 << 63;
+/// Numbers of packets that somebody ordered while the network ran have this bit.
+pub const ORDERED_BIT: u64 = 1 << 61;
 
 impl Plan {
     /// Compiles a design and places its corrupt nodes.
@@ -209,8 +224,11 @@ impl Plan {
                 Topology::FreeRoute { .. } if hop == 0 => (first, Choice::Any),
                 Topology::FreeRoute { .. } => (first, Choice::AnyOther),
             };
+            let Stage { first, width, .. } = self.stages[usize::from(stage)];
             Step {
                 stage,
+                first,
+                width,
                 choice,
                 lag,
                 goal: false,
@@ -220,8 +238,11 @@ impl Plan {
     }
 
     fn gateway(&self, choice: Choice, goal: bool) -> Step {
+        let Stage { first, width, .. } = self.stages[0];
         Step {
             stage: 0,
+            first,
+            width,
             choice,
             lag: self.design.lag(),
             goal,
@@ -288,17 +309,66 @@ impl Plan {
         }
     }
 
-    /// Puts a packet to the step `packet.hop`: draws its node, and gives its exponential delay there.
-    #[inline]
-    pub fn enter(&self, packet: &mut Packet, step: &Step) -> f64 {
-        let [delay, node] = self.delays.block(packet.id, u64::from(packet.hop));
+    /// What is drawn for a step of a packet.
+    #[inline(always)]
+    pub fn draw(&self, id: u64, hop: u8) -> Draw {
+        let (delay, node) = self.words(id, hop);
+        Draw {
+            delay: self.delay(delay),
+            node,
+        }
+    }
+
+    /// What is drawn for many packets, by (number, step). In two passes: the first one is busy with integers, the
+    /// second one takes several logarithms at a time.
+    pub fn draw_all(&self, packets: impl Iterator<Item = (u64, u8)>, out: &mut Vec<Draw>) {
+        out.clear();
+        out.extend(packets.map(|(id, hop)| {
+            let (delay, node) = self.words(id, hop);
+            let delay = f64::from_bits(delay);
+            Draw { delay, node }
+        }));
+        for draw in out {
+            draw.delay = self.delay(draw.delay.to_bits());
+        }
+    }
+
+    /// 64 bits for the delay, and for the node.
+    #[inline(always)]
+    fn words(&self, id: u64, hop: u8) -> (u64, u64) {
+        let [delay, node] = self.delays.block(id, u64::from(hop));
         #[cfg(test)]
         let node = if self.fault == crate::verify::Fault::BiasedRoute {
             node & node.rotate_left(7)
         } else {
             node
         };
-        let width = u64::from(self.stages[usize::from(step.stage)].width);
+        (delay, node)
+    }
+
+    #[inline(always)]
+    fn delay(&self, word: u64) -> f64 {
+        #[cfg(test)]
+        if self.fault == crate::verify::Fault::TruncatedDelay {
+            return exponential(word, self.mean).min(2.0 * self.mean);
+        }
+        if self.mean > 0.0 {
+            exponential(word, self.mean)
+        } else {
+            0.0
+        }
+    }
+
+    /// Puts a packet to the step `packet.hop`: chooses its node, and gives its delay there.
+    #[inline(always)]
+    pub fn enter(&self, packet: &mut Packet, step: &Step) -> f64 {
+        self.enter_with(packet, step, self.draw(packet.id, packet.hop))
+    }
+
+    /// The same, with what was drawn for it.
+    #[inline(always)]
+    pub fn enter_with(&self, packet: &mut Packet, step: &Step, Draw { delay, node }: Draw) -> f64 {
+        let width = u64::from(step.width);
         packet.node = match step.choice {
             Choice::Any => below(node, width) as u16,
             Choice::AnyOther => {
@@ -310,15 +380,7 @@ impl Plan {
             Choice::Inbox => self.design.inbox_of(packet.receiver) as u16,
             Choice::Sender => packet.sender as u16,
         };
-        #[cfg(test)]
-        if self.fault == crate::verify::Fault::TruncatedDelay {
-            return exponential(delay, self.mean).min(2.0 * self.mean);
-        }
-        if self.mean > 0.0 {
-            exponential(delay, self.mean)
-        } else {
-            0.0
-        }
+        delay
     }
 
     /// The packet of the `count`th loop of the nodes of a source, by index in `loops`.
@@ -344,8 +406,7 @@ impl Plan {
     /// The number of the node that a packet is at.
     #[inline]
     pub fn node_of(&self, packet: &Packet) -> u32 {
-        let step = self.path_of(packet).steps[usize::from(packet.hop)];
-        self.stages[usize::from(step.stage)].first + u32::from(packet.node)
+        self.path_of(packet).steps[usize::from(packet.hop)].first + u32::from(packet.node)
     }
 
     /// Whether a node's output shows which of its inputs it was.

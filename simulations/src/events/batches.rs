@@ -1,10 +1,11 @@
 //! What waits in a batch mix.
 
+use crate::design::Packet;
 use crate::random::{Purpose, Stream};
 
 /// One mix's.
 pub(super) struct Batch {
-    waiting: Vec<u32>,
+    waiting: Vec<Packet>,
     random: Stream,
 }
 
@@ -22,8 +23,8 @@ impl Batch {
     }
 
     /// One more; says how many there are.
-    pub(super) fn add(&mut self, slot: u32) -> usize {
-        self.waiting.push(slot);
+    pub(super) fn add(&mut self, packet: Packet) -> usize {
+        self.waiting.push(packet);
         self.waiting.len()
     }
 
@@ -32,7 +33,7 @@ impl Batch {
     }
 
     /// A random `n` of them, in random order.
-    pub(super) fn take(&mut self, n: usize) -> Vec<u32> {
+    pub(super) fn take(&mut self, n: usize) -> Vec<Packet> {
         self.random.shuffle(&mut self.waiting);
         let at = self.waiting.len().saturating_sub(n);
         self.waiting.split_off(at)

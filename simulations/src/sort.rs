@@ -1,10 +1,10 @@
-//! Sorts the moments of a window: a bin for each, as if they were uniform, then a pass that mends the order.
+//! Sorts the moments of a short stretch of time: a bin for each, as if they were uniform, then a pass that mends the order.
 
 /// A moment, and whose it is.
 #[derive(Clone, Copy)]
-pub(super) struct Key {
-    pub(super) time: f64,
-    pub(super) index: u32,
+pub(crate) struct Key {
+    pub(crate) time: f64,
+    pub(crate) index: u32,
 }
 
 /// With more in one bin the moments are not uniform at all, and an ordinary sort is used.
@@ -12,24 +12,32 @@ const BIN_MAX: u32 = 48;
 
 /// Keeps its memory.
 #[derive(Default)]
-pub(super) struct Sorter {
+pub(crate) struct Sorter {
     bins: Vec<u32>,
     unsorted: Vec<Key>,
     sorted: Vec<Key>,
 }
 
 impl Sorter {
-    /// Sorts moments of the window that begins at `begin`; equal ones keep their order.
-    pub(super) fn sort(
-        &mut self,
-        times: impl Iterator<Item = f64>,
-        begin: f64,
-        per_second: f64,
-    ) -> &[Key] {
+    /// Nothing is left of what was sorted before.
+    pub(crate) fn clear(&mut self) {
         self.unsorted.clear();
-        let indexed = times.zip(0..);
-        self.unsorted
-            .extend(indexed.map(|(time, index)| Key { time, index }));
+        self.sorted.clear();
+    }
+
+    /// More moments to be sorted.
+    pub(crate) fn extend(&mut self, keys: impl Iterator<Item = Key>) {
+        self.unsorted.extend(keys);
+    }
+
+    /// What was sorted.
+    #[inline]
+    pub(crate) fn sorted(&self) -> &[Key] {
+        &self.sorted
+    }
+
+    /// Sorts the moments, which lie in the stretch that begins at `begin`; equal ones keep their order.
+    pub(crate) fn sort(&mut self, begin: f64, per_second: f64) {
         let n = self.unsorted.len();
         let bins = n.next_power_of_two();
         let scale = bins as f64 * per_second;
@@ -43,8 +51,8 @@ impl Sorter {
             most = most.max(*count);
         }
         if most > BIN_MAX {
-            self.unsorted.sort_by(|a, b| a.time.total_cmp(&b.time));
-            return &self.unsorted;
+            std::mem::swap(&mut self.unsorted, &mut self.sorted);
+            return self.sorted.sort_by(|a, b| a.time.total_cmp(&b.time));
         }
         let mut sum = 0;
         for count in &mut self.bins {
@@ -73,7 +81,6 @@ impl Sorter {
             }
             self.sorted[j] = key;
         }
-        &self.sorted
     }
 }
 
@@ -96,8 +103,11 @@ mod tests {
                     .collect();
                 let mut wanted: Vec<_> = (0..n as usize).collect();
                 wanted.sort_by(|a, b| times[*a].total_cmp(&times[*b]));
-                let sorted = sorter.sort(times.iter().copied(), 5.0, 1.0);
-                let sorted: Vec<_> = sorted.iter().map(|k| k.index as usize).collect();
+                let keys = times.iter().zip(0..);
+                sorter.clear();
+                sorter.extend(keys.map(|(time, index)| Key { time: *time, index }));
+                sorter.sort(5.0, 1.0);
+                let sorted: Vec<_> = sorter.sorted().iter().map(|k| k.index as usize).collect();
                 assert_eq!(sorted, wanted);
             }
         }
