@@ -110,6 +110,7 @@ impl Pace {
 
 struct Arrival {
     time: f64,
+    /// Until its window has its turn, 64 random bits, from which that follows: many logarithms take less time together.
     leaves: f64,
     packet: Packet,
 }
@@ -365,10 +366,10 @@ impl<'a, const T: usize, P: Probe<T>> Sweep<'a, T, P> {
     /// On its way to `step`, which it left for at `time`.
     #[inline]
     fn step(&mut self, time: f64, packet: &mut Packet, step: &Step, row: &[f64; T]) {
-        let delay = self.plan.enter(packet, step);
+        let delay = self.plan.enter_drawing(packet, step);
         let arrival = Arrival {
             time: time + step.lag,
-            leaves: time + step.lag + delay,
+            leaves: f64::from_bits(delay),
             packet: *packet,
         };
         let window = self.window_of(arrival.time);
@@ -392,6 +393,9 @@ impl<'a, const T: usize, P: Probe<T>> Sweep<'a, T, P> {
         state.leaving.free(list);
         if state.departures.begins(at) {
             state.take_late(self.per_second, at, &mut departures);
+        }
+        for arrival in &mut arrivals.items {
+            arrival.leaves = arrival.time + plan.delay(arrival.leaves.to_bits());
         }
         self.outcome.hop_events += arrivals.items.len() as u64;
         for (i, arrival) in arrivals.items.iter().enumerate() {

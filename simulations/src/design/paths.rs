@@ -346,8 +346,9 @@ impl Plan {
         (delay, node)
     }
 
+    /// A delay at a mix, of 64 random bits.
     #[inline(always)]
-    fn delay(&self, word: u64) -> f64 {
+    pub(crate) fn delay(&self, word: u64) -> f64 {
         #[cfg(test)]
         if self.fault == crate::verify::Fault::TruncatedDelay {
             return exponential(word, self.mean).min(2.0 * self.mean);
@@ -363,6 +364,15 @@ impl Plan {
     #[inline(always)]
     pub fn enter(&self, packet: &mut Packet, step: &Step) -> f64 {
         self.enter_with(packet, step, self.draw(packet.id, packet.hop))
+    }
+
+    /// The same, but gives 64 bits for [`Plan::delay`].
+    #[inline(always)]
+    pub(crate) fn enter_drawing(&self, packet: &mut Packet, step: &Step) -> u64 {
+        let (delay, node) = self.words(packet.id, packet.hop);
+        let delay = f64::from_bits(delay);
+        self.enter_with(packet, step, Draw { delay, node })
+            .to_bits()
     }
 
     /// The same, with what was drawn for it.

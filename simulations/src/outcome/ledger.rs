@@ -11,6 +11,9 @@ pub const MISSING_MAX: f64 = 1e-6;
 /// Mass below this is counted as mass but not as an output, nor in an entropy (less than 10⁻¹³ bits each).
 const NEGLIGIBLE: f64 = 1e-15;
 
+/// Sums over users are brought up to date once in so many outputs.
+const TO_USERS: usize = 512;
+
 /// The posteriors under way, and those done.
 pub struct Ledger<const T: usize> {
     tracked: Vec<Class>,
@@ -35,6 +38,8 @@ pub struct Ledger<const T: usize> {
     latency: [f64; T],
     packets: [Option<Packet>; T],
     by_user: Vec<[f64; T]>,
+    /// What is still to be added there: many additions at once do not wait for memory one after the other.
+    to_users: Vec<(u32, [f64; T])>,
     done: Vec<Tracked>,
 }
 
@@ -60,6 +65,7 @@ impl<const T: usize> Ledger<T> {
             latency: [f64::NAN; T],
             packets: [None; T],
             by_user: vec![[0.0; T]; options.users.count()],
+            to_users: Vec::new(),
             done: Vec::new(),
         }
     }
@@ -148,9 +154,18 @@ impl<const T: usize> Ledger<T> {
             Users::Senders(_) => packet.sender,
             Users::Receivers(_) => packet.receiver,
         };
-        if let Some(sum) = self.by_user.get_mut(user as usize) {
-            for lane in 0..T {
-                sum[lane] += row[lane];
+        self.to_users.push((user, *row));
+        if self.to_users.len() >= TO_USERS {
+            self.add_to_users();
+        }
+    }
+
+    fn add_to_users(&mut self) {
+        for (user, row) in self.to_users.drain(..) {
+            if let Some(sums) = self.by_user.get_mut(user as usize) {
+                for (sum, more) in sums.iter_mut().zip(row) {
+                    *sum += more;
+                }
             }
         }
     }
@@ -224,6 +239,7 @@ impl<const T: usize> Ledger<T> {
 
     /// Information, best mass and best user of each lane; the table is empty afterwards.
     fn user_tables(&mut self) -> [(f64, f64, usize); T] {
+        self.add_to_users();
         let mut out = [(0.0, 0.0, usize::MAX); T];
         for (user, sums) in self.by_user.iter_mut().enumerate() {
             if sums.iter().all(|s| *s == 0.0) {
