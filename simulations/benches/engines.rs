@@ -1,7 +1,8 @@
 //! How fast the engines are, beside a simpy script in the same run: `cargo bench -p simulations`. Ratios are what counts;
 //! the machine may be busy, so the time that this thread had a core is printed beside the time that passed.
 //!
-//! `cargo bench -p simulations -- million` runs the hour of a million users as well (minutes).
+//! `cargo bench -p simulations -- NAMES` runs some: events, sweep, cores, and million, which is not run without its name
+//! (minutes): the hour of a million users.
 #![expect(
     clippy::disallowed_methods,
     clippy::disallowed_types,
@@ -57,7 +58,30 @@ fn say(what: &str, events: f64, timing: &Timing) -> f64 {
 }
 
 fn main() {
-    let million = std::env::args().any(|a| a == "million");
+    let named: Vec<_> = std::env::args()
+        .skip(1)
+        .filter(|a| a != "--bench")
+        .collect();
+    let wanted = |name: &str| named.iter().any(|n| n == name);
+    // Without names, everything but what takes minutes.
+    let all = named.is_empty();
+    if all || wanted("events") {
+        beside_simpy();
+        event_engine_with_targets();
+    }
+    if all || wanted("sweep") {
+        eight_targets(true);
+        eight_targets(false);
+    }
+    if all || wanted("cores") {
+        cores();
+    }
+    if wanted("million") {
+        a_million();
+    }
+}
+
+fn beside_simpy() {
     let queue = bare_queue();
     let engine = bare_engine();
     match simpy() {
@@ -68,13 +92,6 @@ fn main() {
         None => {
             println!("  simpy: SKIPPED, no python3 with simpy (python3 -m venv, pip install simpy)")
         }
-    }
-    eight_targets(true);
-    eight_targets(false);
-    event_engine_with_targets();
-    cores();
-    if million {
-        a_million();
     }
 }
 
@@ -161,7 +178,7 @@ fn simpy() -> Option<f64> {
     let mut numbers = text.split_whitespace().map(str::parse::<f64>);
     let (events, seconds) = (numbers.next()?.ok()?, numbers.next()?.ok()?);
     println!(
-        "{:<58} {:7.3} M/s   ({seconds:.2} s by the wall clock)",
+        "{:<58} {:7.3} M/s   ({seconds:.2} s of a core)",
         "simpy, 100000 pending",
         events / seconds / 1e6
     );

@@ -282,7 +282,8 @@ impl<E: Copy> Calendar<E> {
         let in_a_day = in_a_day.clamp(EVENTS_IN_A_DAY.0, EVENTS_IN_A_DAY.1);
         let days = (WAITS_IN_AN_ERA * waiting / in_a_day) as usize;
         self.days.clear();
-        self.days.resize(days.clamp(DAYS.0, DAYS.1), List::default());
+        self.days
+            .resize(days.clamp(DAYS.0, DAYS.1), List::default());
         self.begin = begin;
         self.per_second = (1.0 / (self.gap * in_a_day)).clamp(1e-12, 1e15);
         self.tomorrow = 0;
