@@ -11,6 +11,7 @@ use crate::daemon::Daemon;
 use crate::vault;
 use clap::{Args, CommandFactory, Parser, Subcommand};
 use messaging::{ContactId, MessengerConfig};
+use runtime::clock::Clock;
 use runtime::config::exit;
 use runtime::data_dir::DataDir;
 use runtime::node::NodeError;
@@ -274,8 +275,8 @@ fn default_config() -> Option<PathBuf> {
 fn init(config: &Config) -> Result<(), NodeError> {
     let network = read_network(&config.network)?;
     let dir = DataDir::open(&config.data_dir)?;
-    let mut store = vault::open_store(&dir)?;
-    let messenger = vault::open_messenger(&mut store, MessengerConfig::new(*network.id()))?;
+    let config = MessengerConfig::new(*network.id());
+    let vault::Opened { messenger, .. } = vault::open(&dir, &config, Clock::start().unix())?;
     let id = ContactId::of(&messenger.identity());
     say(&format!(
         "your keys are in {}; your contact id is {id}",

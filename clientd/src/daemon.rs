@@ -20,7 +20,7 @@ use crate::listeners::Listeners;
 use crate::storage::{SharedStore, Storage};
 use crate::token::{Announcement, Token};
 use crate::uplink::{self, Uplink};
-use crate::vault;
+use crate::vault::{self, Opened};
 use directory::{Directory, Network};
 use messaging::{Messenger, MessengerConfig};
 use mizzle_core::client::{Client, ClientConfig, ClientSeeds};
@@ -138,6 +138,7 @@ struct Parts {
     files: Files,
     history: History,
     messenger: Messenger,
+    degraded: Option<String>,
 }
 
 impl Parts {
@@ -147,8 +148,11 @@ impl Parts {
         let known = directories.usable(clock.unix()).pop();
         let (newest, followed) = watch::channel(known);
         let entries = Entries::open(config, dir, network.clone(), followed, clock.unix())?;
-        let mut store = vault::open_store(dir)?;
-        let messenger = vault::open_messenger(&mut store, messenger_config(config, &network))?;
+        let Opened {
+            store,
+            messenger,
+            degraded,
+        } = vault::open(dir, &messenger_config(config, &network), clock.unix())?;
         let history = History::restore(&store, history_limits(config), config.owner_listens)
             .map_err(|error| NodeError::Ended(error.to_string()))?;
         let store = SharedStore::new(store);
@@ -163,6 +167,7 @@ impl Parts {
             files,
             history,
             messenger,
+            degraded,
         })
     }
 
@@ -184,6 +189,7 @@ impl Parts {
             files,
             history,
             messenger,
+            degraded,
         } = self;
         let entry = entries.current(clock.unix())?;
         let seeds = seeds(config)?;
@@ -233,7 +239,7 @@ impl Parts {
             limits: config.limits.clone(),
             name: config.name.clone(),
             entry_pinned: config.entry.is_some(),
-            state: State::default(),
+            state: State::of(degraded),
         };
         let inputs = Inputs {
             link: links.events,

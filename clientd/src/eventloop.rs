@@ -45,7 +45,8 @@ use std::sync::Arc;
 use std::time::Duration;
 use store::{StoreError, Write};
 use tokio::sync::{mpsc, oneshot, watch};
-use wire::ids::DirectoryHash;
+use wire::ids::{CellId, DirectoryHash, InboxId};
+use wire::request::Cell;
 use wire::time::Instant;
 
 /// How often counts are copied to the metrics.
@@ -113,6 +114,20 @@ pub(crate) struct State {
     /// Conversations whose vaults the next batch destroys.
     wipes: Vec<ContactId>,
     swept_at: Option<Instant>,
+    /// Cells that wait for room on the disk.
+    held: Vec<(InboxId, CellId, Cell)>,
+    /// What was wrong with the store at the start.
+    degraded: Option<String>,
+}
+
+impl State {
+    /// At the start.
+    pub(crate) fn of(degraded: Option<String>) -> Self {
+        Self {
+            degraded,
+            ..Self::default()
+        }
+    }
 }
 
 /// What waits until its rows are durable.
@@ -138,7 +153,10 @@ impl EventLoop {
                 Some(event) = inputs.link.recv() => self.on_link(event),
                 Some(news) = inputs.file_news.recv(), if room => self.on_file_news(news),
                 Some(news) = inputs.directories.recv() => self.on_directory(news),
-                Some(command) = inputs.commands.recv(), if room => self.on_command(command),
+                // While batches wait for a full disk, whoever asks is still told.
+                Some(command) = inputs.commands.recv(), if room || !self.storage.has_room() => {
+                    self.on_command(command);
+                }
             }
             if result.is_ok() {
                 result = self.settle();
@@ -219,6 +237,11 @@ impl EventLoop {
     fn on_command(&mut self, command: Command) {
         let Command { ask, by, answer } = command;
         let changes = ask.changes();
+        let full = self.state.pending.len() >= PENDING_MAX;
+        if changes && !self.storage.has_room() && (full || ask.grows()) {
+            let _ = answer.send(Err(Problem::disk_full()));
+            return;
+        }
         let reply = self.answer(ask, by.as_deref());
         if changes {
             self.state.answers.push((answer, reply));
@@ -253,6 +276,7 @@ impl EventLoop {
         while let Some(event) = self.client.poll_event() {
             self.on_client_event(event, now);
         }
+        self.take_held(now);
         self.follow_directory(now);
         self.answer_unread();
         if self.state.pending.len() < PENDING_MAX {
@@ -284,7 +308,10 @@ impl EventLoop {
                 self.messenger.handle_inbox(inbox, outcome, now, unix);
             }
             ClientEvent::Cell(inbox, cell_id, cell) => {
-                self.messenger.handle_cell(inbox, cell_id, &cell, now, unix);
+                // On a full disk it stays at the gateway, too, for it is not acknowledged. One for
+                // each inbox: no other comes before that.
+                self.state.held.push((inbox, cell_id, cell));
+                self.take_held(now);
             }
             ClientEvent::SplitView { epoch, .. } => {
                 if !std::mem::replace(&mut self.state.split_view, true) {
@@ -298,6 +325,16 @@ impl EventLoop {
             ClientEvent::GatewayBack(gateway) => {
                 self.messenger.handle_gateway(gateway, false, now, unix);
                 tracing::info!("a gateway that was failing answers");
+            }
+        }
+    }
+
+    /// Cells go to the Messenger when there is room for what they bring.
+    fn take_held(&mut self, now: Instant) {
+        if self.storage.has_room() {
+            let unix = self.clock.unix();
+            for (inbox, cell_id, cell) in self.state.held.drain(..) {
+                self.messenger.handle_cell(inbox, cell_id, &cell, now, unix);
             }
         }
     }

@@ -3,17 +3,26 @@
 //! Batches become durable in the order they were given; those that wait while one is being written
 //! become durable together with one flush. Records of files are written and synced before the rows of
 //! their batch. What a batch holds is the loop's business.
+//!
+//! On a full disk a batch waits here until there is room, and everything behind it too; nothing that
+//! was accepted is lost, and nothing is answered before it is durable. [`Storage::has_room`] tells the
+//! loop beforehand, so that it takes on no more ([`store::ClientStore::has_room`]: deleting goes on for a while).
 
 use crate::files::reading::FileNews;
 use crate::files::writing::{FileJob, Hand};
 use messaging::ContactId;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::thread::JoinHandle;
+use std::time::Duration;
 use store::{ClientStore, StoreError, VaultId, Write};
 use tokio::sync::mpsc;
 
 /// Most batches on their way to the disk; the loop hands in no more until some are durable.
 pub(crate) const PENDING_MAX: usize = 64;
+
+/// How often the store looks after its room on the disk, and a batch that found none is tried again.
+const TEND_EVERY: Duration = Duration::from_secs(1);
 
 /// The store, for the thread that writes and for readers.
 #[derive(Clone)]
@@ -55,6 +64,7 @@ impl Work {
 pub(crate) struct Storage {
     batches: mpsc::Sender<Work>,
     thread: JoinHandle<()>,
+    room: Arc<AtomicBool>,
 }
 
 impl Storage {
@@ -67,10 +77,22 @@ impl Storage {
     ) -> std::io::Result<(Self, mpsc::Receiver<Committed>)> {
         let (batches, incoming) = mpsc::channel(PENDING_MAX);
         let (done, outcomes) = mpsc::channel(PENDING_MAX);
+        let room = Arc::new(AtomicBool::new(store.lock().has_room()));
+        tokio::spawn(tend(store.clone(), Arc::downgrade(&room)));
         let thread = std::thread::Builder::new()
             .name("store".into())
             .spawn(move || write_all(&store, hand, incoming, (&done, &news)))?;
-        Ok((Self { batches, thread }, outcomes))
+        let storage = Self {
+            batches,
+            thread,
+            room,
+        };
+        Ok((storage, outcomes))
+    }
+
+    /// Whether the disk has room for more; looked up every second.
+    pub(crate) fn has_room(&self) -> bool {
+        self.room.load(Ordering::Relaxed)
     }
 
     /// Hands in a batch. The caller keeps count and never has more than [`PENDING_MAX`] on their
@@ -84,6 +106,49 @@ impl Storage {
         drop(self.batches);
         // A panic of the thread was printed by the panic hook; there is nothing left to save.
         let _ = tokio::task::spawn_blocking(move || self.thread.join()).await;
+    }
+}
+
+/// Looks after the room on the disk until the [`Storage`] is gone.
+async fn tend(store: SharedStore, room: Weak<AtomicBool>) {
+    loop {
+        tokio::time::sleep(TEND_EVERY).await;
+        let store = store.clone();
+        let looked = tokio::task::spawn_blocking(move || {
+            let mut store = store.lock();
+            // A store that has stopped says so at the next batch.
+            let _ = store.tend();
+            store.has_room()
+        });
+        let (Ok(has), Some(room)) = (looked.await, room.upgrade()) else {
+            return;
+        };
+        if room.swap(has, Ordering::Relaxed) != has {
+            if has {
+                tracing::info!("there is room on the disk again");
+            } else {
+                tracing::warn!(
+                    "the disk is full: nothing new is taken until there is room. Make some, or delete \
+                     messages and files; nothing needs to be started again"
+                );
+            }
+        }
+    }
+}
+
+/// Durable, as soon as there is room for it; unless nobody waits for that any more.
+fn commit(
+    store: &SharedStore,
+    writes: &[Write],
+    incoming: &mpsc::Receiver<Work>,
+) -> Result<(), StoreError> {
+    loop {
+        let done = store.lock().commit(writes);
+        if !matches!(done, Err(StoreError::NoSpace)) || incoming.is_closed() {
+            return done;
+        }
+        std::thread::sleep(TEND_EVERY);
+        let _ = store.lock().tend();
     }
 }
 
@@ -116,7 +181,7 @@ fn write_all(
         let mut result = if writes.is_empty() {
             Ok(())
         } else {
-            store.lock().commit(&writes)
+            commit(store, &writes, &incoming)
         };
         for contact in wipes {
             result = result.and_then(|()| hand.wipe(&contact));

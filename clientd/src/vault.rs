@@ -1,4 +1,8 @@
 //! The client's own folder on the disk: its store with its key, and the Messenger in it.
+//!
+//! A daemon never ends over a damaged store, for whoever starts it again would start it for ever: what
+//! still opens is taken over into a new store, the damaged one is set aside, and the daemon says so
+//! ([`Opened::degraded`]) until a person has looked.
 
 use crate::history::{TABLE_EVENTS, TABLE_SPAN};
 use messaging::{Event, Messenger, MessengerConfig, Record, RestoreError, Table};
@@ -6,8 +10,10 @@ use runtime::data_dir::DataDir;
 use runtime::entropy::Entropy;
 use runtime::keyfile;
 use runtime::node::NodeError;
-use store::{ClientStore, VaultId, Write};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use store::{ClientStore, Salvaged, StoreError, VaultId, Write, quarantine, quarantined};
 use wire::aead::SealKey;
+use wire::time::UnixTime;
 use zeroize::Zeroizing;
 
 /// Seals the store. Without it nothing in the folder can be read.
@@ -16,9 +22,139 @@ const STORE_FOLDER: &str = "store";
 
 const _: () = assert!((Table::Partial as u8) < TABLE_EVENTS && TABLE_EVENTS < TABLE_SPAN);
 
-/// Opens the store, or makes it.
-pub(crate) fn open_store(dir: &DataDir) -> Result<ClientStore, NodeError> {
+/// A store that works, and the Messenger that it holds.
+pub(crate) struct Opened {
+    pub(crate) store: ClientStore,
+    pub(crate) messenger: Messenger,
+    /// What was damaged, what is left of it, and where the damaged store is.
+    pub(crate) degraded: Option<String>,
+}
+
+/// Why a store cannot be worked with as it is.
+enum Trouble {
+    /// What is in it is not what was written; others may still open.
+    Damaged(String),
+    /// A person must do something first.
+    Other(NodeError),
+}
+
+/// Opens the store and the Messenger in it, whatever has become of the files.
+pub(crate) fn open(
+    dir: &DataDir,
+    config: &MessengerConfig,
+    now: UnixTime,
+) -> Result<Opened, NodeError> {
+    let damage = match try_open(dir, config) {
+        Ok((store, messenger)) => {
+            return Ok(Opened {
+                store,
+                messenger,
+                degraded: None,
+            });
+        }
+        Err(Trouble::Other(error)) => return Err(error),
+        Err(Trouble::Damaged(what)) => what,
+    };
+    tracing::error!("the store is damaged ({damage}); what still opens is taken over");
+    let salvaged = salvage(dir, now);
+    let (opened, left) = match (try_open(dir, config), salvaged) {
+        (Ok(opened), Ok(found)) => {
+            let Salvaged { rows, unreadable } = found;
+            let left = format!("{rows} records were saved, {unreadable} could not be read");
+            (opened, left)
+        }
+        (Err(Trouble::Other(error)), _) => return Err(error),
+        // Too little is left to be anybody.
+        (Ok(_) | Err(Trouble::Damaged(_)), _) => {
+            quarantine(&dir.file(STORE_FOLDER), now).map_err(|error| ended(dir, &error))?;
+            let left = "nothing in it could be used, and this is a new identity without contacts";
+            let opened = try_open(dir, config).map_err(|trouble| match trouble {
+                Trouble::Damaged(what) => NodeError::Ended(what),
+                Trouble::Other(error) => error,
+            })?;
+            (opened, left.to_owned())
+        }
+    };
+    let aside = quarantined(&dir.file(STORE_FOLDER)).unwrap_or_default();
+    let aside = aside.last().and_then(|path| path.file_name());
+    let aside = aside.map_or_else(String::new, |name| name.to_string_lossy().into_owned());
+    let degraded = format!(
+        "the store was damaged ({damage}): {left}. The damaged one is `{aside}` in the data folder; \
+         restore a backup, or delete it"
+    );
+    tracing::error!("{degraded}");
+    let (store, messenger) = opened;
+    Ok(Opened {
+        store,
+        messenger,
+        degraded: Some(degraded),
+    })
+}
+
+fn ended(dir: &DataDir, error: &StoreError) -> NodeError {
+    NodeError::Ended(format!("{}: {error}", dir.path().display()))
+}
+
+fn salvage(dir: &DataDir, now: UnixTime) -> Result<Salvaged, Trouble> {
     let mut entropy = Entropy::os();
+    let key = store_key(dir, &mut entropy).map_err(Trouble::Other)?;
+    let rng = entropy.key_rng();
+    let rng = rng.map_err(|error| Trouble::Other(error.into()))?;
+    let folder = dir.file(STORE_FOLDER);
+    let salvaged = caught(|| ClientStore::salvage(&folder, &key, rng, now, vault_of))?;
+    salvaged.map_err(|error| Trouble::Damaged(error.to_string()))
+}
+
+fn try_open(dir: &DataDir, config: &MessengerConfig) -> Result<(ClientStore, Messenger), Trouble> {
+    let opened = caught(|| {
+        let mut store = open_store(dir)?;
+        let messenger = open_messenger(&mut store, config.clone())?;
+        Ok((store, messenger))
+    });
+    opened?.map_err(|error| match error {
+        OpenError::Store(StoreError::Damaged { what }) => Trouble::Damaged(what),
+        OpenError::Messenger(error @ (RestoreError::NoIdentity | RestoreError::Row { .. })) => {
+            Trouble::Damaged(error.to_string())
+        }
+        other @ (OpenError::Store(_) | OpenError::Messenger(_) | OpenError::Other(_)) => {
+            Trouble::Other(other.into_node(dir))
+        }
+    })
+}
+
+/// A database that panics over what it reads is one that is damaged.
+fn caught<T>(work: impl FnOnce() -> T) -> Result<T, Trouble> {
+    let panicked = |_| Trouble::Damaged("reading it panicked".to_owned());
+    catch_unwind(AssertUnwindSafe(work)).map_err(panicked)
+}
+
+/// Why it does not open.
+#[derive(Debug)]
+pub(crate) enum OpenError {
+    Store(StoreError),
+    Messenger(RestoreError),
+    Other(NodeError),
+}
+
+impl OpenError {
+    pub(crate) fn into_node(self, dir: &DataDir) -> NodeError {
+        match self {
+            Self::Store(error) => ended(dir, &error),
+            Self::Messenger(error) => {
+                NodeError::Ended(format!("the store cannot be used: {error}"))
+            }
+            Self::Other(error) => error,
+        }
+    }
+}
+
+impl From<StoreError> for OpenError {
+    fn from(error: StoreError) -> Self {
+        Self::Store(error)
+    }
+}
+
+fn store_key(dir: &DataDir, entropy: &mut Entropy) -> Result<SealKey, NodeError> {
     let seed = match keyfile::load(dir, KEY_FILE)? {
         Some(seed) => seed,
         None => {
@@ -27,20 +163,27 @@ pub(crate) fn open_store(dir: &DataDir) -> Result<ClientStore, NodeError> {
             seed
         }
     };
-    let key = SealKey::from_bytes(*seed);
-    ClientStore::open(&dir.file(STORE_FOLDER), key, entropy.key_rng()?, vault_of)
-        .map_err(|error| NodeError::Ended(format!("{}: {error}", dir.path().display())))
+    Ok(SealKey::from_bytes(*seed))
+}
+
+/// Opens the store, or makes it.
+pub(crate) fn open_store(dir: &DataDir) -> Result<ClientStore, OpenError> {
+    let mut entropy = Entropy::os();
+    let key = store_key(dir, &mut entropy).map_err(OpenError::Other)?;
+    let rng = entropy.key_rng();
+    let rng = rng.map_err(|error| OpenError::Other(error.into()))?;
+    let opened = ClientStore::open(&dir.file(STORE_FOLDER), key, rng, vault_of);
+    opened.map_err(OpenError::Store)
 }
 
 /// The Messenger that the store holds; a new one where it holds none.
 pub(crate) fn open_messenger(
     store: &mut ClientStore,
     config: MessengerConfig,
-) -> Result<Messenger, NodeError> {
-    let failed = |error: store::StoreError| NodeError::Ended(error.to_string());
+) -> Result<Messenger, OpenError> {
     let mut records = Vec::new();
     for table in Table::ALL {
-        for (key, value) in store.scan(table as u8).map_err(failed)? {
+        for (key, value) in store.scan(table as u8)? {
             records.push(Record {
                 table,
                 vault: table.vault_of(&key),
@@ -49,12 +192,10 @@ pub(crate) fn open_messenger(
             });
         }
     }
-    let keys = Entropy::os().key_rng()?;
+    let keys = Entropy::os().key_rng();
+    let keys = keys.map_err(|error| OpenError::Other(error.into()))?;
     if !records.is_empty() {
-        let restored = Messenger::restore(config, keys, records);
-        return restored.map_err(|error: RestoreError| {
-            NodeError::Ended(format!("the store cannot be used: {error}"))
-        });
+        return Messenger::restore(config, keys, records).map_err(OpenError::Messenger);
     }
     let mut messenger = Messenger::new(config, keys);
     let mut writes = Vec::new();
@@ -68,7 +209,7 @@ pub(crate) fn open_messenger(
             });
         }
     }
-    store.commit(&writes).map_err(failed)?;
+    store.commit(&writes)?;
     Ok(messenger)
 }
 
@@ -77,8 +218,8 @@ pub(crate) fn provision(
     dir: &DataDir,
     rows: impl IntoIterator<Item = ((Table, Vec<u8>), Zeroizing<Vec<u8>>)>,
 ) -> Result<(), NodeError> {
-    let mut store = open_store(dir)?;
-    let failed = |error: store::StoreError| NodeError::Ended(error.to_string());
+    let mut store = open_store(dir).map_err(|error| error.into_node(dir))?;
+    let failed = |error: StoreError| NodeError::Ended(error.to_string());
     for table in Table::ALL {
         if !store.scan(table as u8).map_err(failed)?.is_empty() {
             let text = "the folder holds a client already; choose another one";
@@ -132,3 +273,6 @@ fn vault_of(table: u8, key: &[u8]) -> Option<VaultId> {
     let contact = Table::from_u8(table)?.vault_of(key)?;
     Some(VaultId(contact.0))
 }
+
+#[cfg(test)]
+mod tests;

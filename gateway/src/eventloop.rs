@@ -371,6 +371,7 @@ impl Node {
             gauge.set(i64::try_from(count).unwrap_or(i64::MAX));
             more.insert(name.into(), count.into());
         }
+        more.insert("inboxes_store".into(), self.orders.health().into());
         let sample = Sample {
             hop: self.gateway.hop(),
             loops: self.gateway.loop_count(),

@@ -9,8 +9,9 @@ use runtime::node::NodeError;
 use runtime::node::foundation::Foundation;
 use sha2::Sha256;
 use std::collections::{BTreeMap, VecDeque};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
-use store::{Done, InboxStore, InboxThread, Job, QUEUE_MAX, StoreConfig};
+use store::{Done, InboxStore, InboxThread, Job, QUEUE_MAX, StoreConfig, StoreError, quarantine};
 use tokio::sync::mpsc;
 use wire::aead::SealKey;
 use wire::time::{Instant, UnixTime};
@@ -67,6 +68,15 @@ pub struct Orders {
     backlog: VecDeque<Order>,
     /// Given to the thread and not answered, with the moment when they were.
     given: BTreeMap<u64, Instant>,
+    degraded: Option<String>,
+}
+
+/// A database that panics over what it reads is one that is damaged.
+fn caught<T>(open: impl FnOnce() -> Result<T, StoreError>) -> Result<T, StoreError> {
+    catch_unwind(AssertUnwindSafe(open)).unwrap_or_else(|_| {
+        let what = "reading them panicked".to_owned();
+        Err(StoreError::Damaged { what })
+    })
 }
 
 /// An order that is answered under its ticket.
@@ -91,16 +101,36 @@ impl Orders {
         cells_max: u32,
     ) -> Result<(Self, Vec<StoredInbox>, Answers), NodeError> {
         let folder = foundation.dir.file(STORE_FOLDER);
-        let failed = |error: store::StoreError| {
+        let failed = |error: StoreError| {
             NodeError::Ended(format!("the inboxes in {}: {error}", folder.display()))
         };
         let config = StoreConfig {
             cells_max,
             ..StoreConfig::default()
         };
-        let (unix, rng) = (foundation.clock.unix(), foundation.entropy.key_rng()?);
-        let (inbox_store, index) =
-            InboxStore::open_with(&folder, master, unix, rng, config).map_err(failed)?;
+        let unix = foundation.clock.unix();
+        let mut open = || -> Result<_, NodeError> {
+            let rng = foundation.entropy.key_rng()?;
+            let master = master.clone();
+            let opened = || InboxStore::open_with(&folder, master, unix, rng, config);
+            Ok(caught(opened))
+        };
+        // A gateway that ended over damage would be started again for ever.
+        let (opened, degraded) = match open()? {
+            Err(StoreError::Damaged { what }) => {
+                let aside = quarantine(&folder, unix).map_err(failed)?;
+                let aside = aside.file_name().unwrap_or_default().to_string_lossy();
+                let text = format!(
+                    "the inboxes were damaged ({what}) and are set aside as `{aside}` in the data \
+                     folder: all cells in them are lost to their readers. Check the disk, then \
+                     delete it"
+                );
+                tracing::error!("{text}");
+                (open()?, Some(text))
+            }
+            opened => (opened, None),
+        };
+        let (inbox_store, index) = opened.map_err(failed)?;
         let swept = inbox_store.swept();
         tracing::info!(?swept, "the inboxes are open");
         let (answers_tx, answers) = mpsc::unbounded_channel();
@@ -115,6 +145,7 @@ impl Orders {
             thread,
             backlog: VecDeque::new(),
             given: BTreeMap::new(),
+            degraded,
         };
         Ok((orders, index, answers))
     }
@@ -153,6 +184,15 @@ impl Orders {
                 self.given.insert(ticket, now);
             }
         }
+    }
+
+    /// What an operator must know of the disk: `ok`, or in words what is wrong.
+    pub fn health(&self) -> String {
+        if !self.thread.has_room() {
+            let text = "the disk is full: new cells and inboxes are refused until there is room";
+            return text.to_owned();
+        }
+        self.degraded.clone().unwrap_or_else(|| "ok".to_owned())
     }
 
     /// Why the store has stopped.

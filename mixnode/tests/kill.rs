@@ -213,10 +213,9 @@ fn nothing_passes_twice(kills: usize) {
     // What was lost for good is what waited out its delay with its tag kept: not much, and counted.
     let lost = sent - passed;
     assert!(lost > 0 && lost < 400 * kills, "{lost} of {sent}: {seen:?}");
-    assert!(
-        seen.refused + seen.passed_later as u64 == seen.replays,
-        "{seen:?}"
-    );
+    // Every one of them is accounted for; a machine that is busy elsewhere makes the node shed some.
+    let accounted = seen.refused + seen.passed_later as u64 + seen.shed;
+    assert_eq!(accounted, seen.replays, "{seen:?}");
 }
 
 #[test]

@@ -139,13 +139,14 @@ pub(crate) const CODES: &[(&str, u16, &str)] = &[
 ];
 
 /// Codes that any request can get.
-pub(crate) const EVERYWHERE: [&str; 7] = [
+pub(crate) const EVERYWHERE: [&str; 8] = [
     "bad_token",
     "foreign_origin",
     "missing_scope",
     "wrong_host",
     "busy",
     "store_failed",
+    "no_room",
     "bad_query",
 ];
 /// Codes that any request with a JSON body can get.
@@ -214,6 +215,12 @@ impl Problem {
     pub(crate) fn store_failed() -> Self {
         let detail = "the store failed; see the daemon's log and its disk";
         Self::new("store_failed", detail)
+    }
+
+    /// The disk is full; what is there stays.
+    pub(crate) fn disk_full() -> Self {
+        let detail = "the disk is full, and nothing was changed; make room on it, then ask again";
+        Self::new("no_room", detail)
     }
 
     pub(crate) fn unknown_contact() -> Self {

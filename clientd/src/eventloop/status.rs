@@ -38,11 +38,14 @@ impl EventLoop {
         let (inboxes_wanted, inboxes_open) = self.client.inboxes_len();
         let connected = self.state.connected;
         let opened = inboxes_open >= inboxes_wanted;
+        let disk_has_room = self.storage.has_room();
         Health {
-            ready: connected && directory_valid && loop_returned && opened,
+            ready: connected && directory_valid && loop_returned && opened && disk_has_room,
             connected,
             directory_valid,
             loop_returned,
+            disk_has_room,
+            degraded: self.state.degraded.clone(),
             inboxes_wanted,
             inboxes_open,
         }
@@ -124,6 +127,10 @@ impl EventLoop {
         for (gateway, _) in lossy {
             alarms.push(format!("many replies of gateway {gateway} are missing"));
         }
+        if !self.storage.has_room() {
+            alarms.push("the disk is full: nothing new is taken until there is room".to_owned());
+        }
+        alarms.extend(self.state.degraded.clone());
         if self.state.split_view {
             alarms.push("a gateway goes by another directory than we do".to_owned());
         }

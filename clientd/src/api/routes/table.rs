@@ -461,7 +461,7 @@ pub(in crate::api) static ROUTES: &[Route] = &[
             what: "The file; durable.",
             content: Content::Json(of::<types::BlobView>),
         }],
-        problems: &["bad_query", "bad_file", "file_too_large", "no_room"],
+        problems: &["bad_query", "bad_file", "file_too_large"],
     },
     Route {
         op: Op::Blobs,

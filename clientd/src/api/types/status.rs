@@ -33,6 +33,11 @@ pub struct Health {
     pub directory_valid: bool,
     /// At least one request came back.
     pub loop_returned: bool,
+    /// The disk has room. Where not, nothing new is taken, and cells wait at their gateways.
+    pub disk_has_room: bool,
+    /// What was damaged at the start and set aside, and where; it works, with what was left.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub degraded: Option<String>,
     /// Inboxes that should be open.
     pub inboxes_wanted: usize,
     /// Inboxes that are.

@@ -1,0 +1,119 @@
+//! Whatever becomes of the files, a client starts, or says what a person must do.
+
+use super::*;
+use std::fs;
+use std::path::PathBuf;
+use wire::ids::NetworkId;
+
+const NOW: UnixTime = UnixTime(1_900_000_000);
+
+fn config() -> MessengerConfig {
+    MessengerConfig::new(NetworkId([3; 32]))
+}
+
+/// A client's folder with a hundred rows more than a new one has.
+fn folder() -> (tempfile::TempDir, DataDir) {
+    let temporary = tempfile::tempdir().unwrap();
+    let dir = DataDir::open(temporary.path().join("client")).unwrap();
+    let mut opened = open(&dir, &config(), NOW).unwrap();
+    assert!(opened.degraded.is_none());
+    let row = |n: u16| Write {
+        table: TABLE_EVENTS,
+        key: n.to_be_bytes().to_vec(),
+        value: Some(Zeroizing::new(vec![7; 300])),
+        vault: None,
+    };
+    for n in 0..100 {
+        opened.store.commit(&[row(n)]).unwrap();
+    }
+    drop(opened);
+    (temporary, dir)
+}
+
+/// All files of the store, longest first.
+fn files(dir: &DataDir) -> Vec<PathBuf> {
+    let mut folders = vec![dir.file(STORE_FOLDER)];
+    let mut files = Vec::new();
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                folders.push(path);
+            } else if fs::metadata(&path).unwrap().len() > 0 {
+                files.push(path);
+            }
+        }
+    }
+    files.sort_by_key(|path| std::cmp::Reverse(fs::metadata(path).unwrap().len()));
+    files
+}
+
+fn rows(opened: &Opened) -> usize {
+    opened.store.scan(TABLE_EVENTS).unwrap().len()
+}
+
+/// Damages each file in turn; a start must work, and the one after it must find nothing wrong.
+fn survives(damage: impl Fn(&mut Vec<u8>)) {
+    let count = files(&folder().1).len();
+    assert!(count >= 3);
+    let mut degraded = 0;
+    for at in 0..count {
+        let (_temporary, dir) = folder();
+        let Some(path) = files(&dir).into_iter().nth(at) else {
+            continue;
+        };
+        let mut bytes = fs::read(&path).unwrap();
+        damage(&mut bytes);
+        fs::write(&path, bytes).unwrap();
+        let opened = match open(&dir, &config(), NOW) {
+            Ok(opened) => opened,
+            // Some bytes say which format and which key: then it is not we who can tell.
+            Err(error) => {
+                let text = error.to_string();
+                assert!(
+                    text.contains("another key") || text.contains("newer program"),
+                    "{}: {text}",
+                    path.display()
+                );
+                continue;
+            }
+        };
+        if let Some(text) = &opened.degraded {
+            degraded += 1;
+            assert_eq!(quarantined(&dir.file(STORE_FOLDER)).unwrap().len(), 1);
+            assert!(text.contains(".corrupt-"), "{text}");
+        }
+        let kept = rows(&opened);
+        drop(opened);
+        let again = open(&dir, &config(), NOW).unwrap();
+        assert!(
+            again.degraded.is_none(),
+            "no crash loop, and no repair loop"
+        );
+        assert_eq!(rows(&again), kept);
+    }
+    assert!(degraded > 0, "no damage was noticed at all");
+}
+
+#[test]
+fn a_flipped_bit_anywhere_costs_what_it_hit_and_no_more() {
+    survives(|bytes| {
+        let at = bytes.len() / 2;
+        bytes[at] ^= 0x10;
+    });
+}
+
+#[test]
+fn a_file_that_is_cut_off_is_no_end() {
+    survives(|bytes| bytes.truncate(bytes.len() / 2));
+}
+
+#[test]
+fn a_store_that_another_process_has_open_is_left_alone() {
+    let (_temporary, dir) = folder();
+    let held = open(&dir, &config(), NOW).unwrap();
+    let error = open(&dir, &config(), NOW).err().unwrap().to_string();
+    assert!(error.contains("another process"), "{error}");
+    assert_eq!(rows(&held), 100);
+    assert!(quarantined(&dir.file(STORE_FOLDER)).unwrap().is_empty());
+}
