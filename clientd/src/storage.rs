@@ -78,7 +78,7 @@ impl Storage {
         let (batches, incoming) = mpsc::channel(PENDING_MAX);
         let (done, outcomes) = mpsc::channel(PENDING_MAX);
         let room = Arc::new(AtomicBool::new(store.lock().has_room()));
-        tokio::spawn(tend(store.clone(), Arc::downgrade(&room)));
+        tokio::spawn(tend(Arc::downgrade(&store.0), Arc::downgrade(&room)));
         let thread = std::thread::Builder::new()
             .name("store".into())
             .spawn(move || write_all(&store, hand, incoming, (&done, &news)))?;
@@ -109,11 +109,14 @@ impl Storage {
     }
 }
 
-/// Looks after the room on the disk until the [`Storage`] is gone.
-async fn tend(store: SharedStore, room: Weak<AtomicBool>) {
+/// Looks after the room on the disk until the [`Storage`] is gone. Keeps nothing alive meanwhile: the
+/// folder is free for another process when the daemon is done with it.
+async fn tend(store: Weak<Mutex<ClientStore>>, room: Weak<AtomicBool>) {
     loop {
         tokio::time::sleep(TEND_EVERY).await;
-        let store = store.clone();
+        let Some(store) = store.upgrade().map(SharedStore) else {
+            return;
+        };
         let looked = tokio::task::spawn_blocking(move || {
             let mut store = store.lock();
             // A store that has stopped says so at the next batch.
