@@ -7,6 +7,7 @@
 mod known;
 mod paths;
 mod placement;
+mod weights;
 
 pub(crate) use paths::NO_CARRY;
 pub use paths::{Choice, Draw, NODE_LOOP_BIT, ORDERED_BIT, Packet, Path, Plan, Stage, Step};
@@ -21,6 +22,9 @@ pub struct Design {
     pub name: String,
     /// Which mixes there are, and how routes run through them.
     pub topology: Topology,
+    /// How much routes prefer the mixes of each stage, one after the other and again from the first; none where all are
+    /// alike.
+    pub weights: Vec<f64>,
     /// What a mix does with a packet.
     pub mixing: Mixing,
     /// δ: what every hop adds to each delay.
@@ -211,6 +215,9 @@ impl Design {
         }
         if matches!(self.topology, Topology::FreeRoute { mixes: 1, hops } if hops > 1) {
             return refuse("free routes of several hops need at least two mixes");
+        }
+        if !self.weights.iter().all(|w| (1e-6..=1e6).contains(w)) {
+            return refuse("weights lie between 1e-6 and 1e6");
         }
         for (name, x) in [("allowance", self.allowance), ("link", self.link)] {
             if !(0.0..=3600.0).contains(&x) {

@@ -185,7 +185,14 @@ impl<F: PacketFormat> Engine<F> {
 
     fn happen(&mut self, actor: Actor, event: Event) {
         match event {
-            Event::Wake => self.wake(actor),
+            // To whom nothing happens has nothing to say: most frames down to a client.
+            Event::Arrive {
+                frame: Frame::Dummy,
+                number,
+                ..
+            } => return self.note(actor, Kind::Arrived, number),
+            Event::Wake if !self.wake(actor) => return,
+            Event::Wake => {}
             Event::Connect => self.connect(actor),
             Event::Arrive {
                 from,
@@ -229,7 +236,8 @@ impl<F: PacketFormat> Engine<F> {
         });
     }
 
-    fn wake(&mut self, actor: Actor) {
+    /// Says whether it was the wake-up that is waited for.
+    fn wake(&mut self, actor: Actor) -> bool {
         let now = self.clock.now();
         let rang = match actor {
             Actor::Authority => {
@@ -251,7 +259,9 @@ impl<F: PacketFormat> Engine<F> {
             }
             Actor::Gateway(i) => {
                 let gateway = &mut self.gateways[i];
-                let Some(sut) = &mut gateway.sut else { return };
+                let Some(sut) = &mut gateway.sut else {
+                    return false;
+                };
                 let label = sut.poll_timeout(now).map(|t| t.1);
                 let rang = gateway.alarm.ring(now, actor, label);
                 if rang {
@@ -272,6 +282,7 @@ impl<F: PacketFormat> Engine<F> {
         if rang {
             self.note(actor, Kind::Woken, 0);
         }
+        rang
     }
 
     fn connect(&mut self, actor: Actor) {

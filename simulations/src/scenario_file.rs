@@ -65,6 +65,9 @@ pub struct Network {
     pub width: Option<u32>,
     /// Mixes of each layer, where they differ.
     pub widths: Option<Vec<u32>>,
+    /// How much routes prefer the mixes of each layer, one after the other and again from the first.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub weights: Option<Vec<f64>>,
     /// How many gateways.
     pub gateways: Option<u32>,
     /// poisson, threshold, timed, pool or none.

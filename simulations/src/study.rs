@@ -8,6 +8,8 @@
 mod cell;
 mod folder;
 mod measures;
+#[cfg(feature = "parquet")]
+mod parquet;
 mod table;
 
 pub use cell::{Cell, CellResult, run_cell};

@@ -64,7 +64,7 @@ impl PacketFormat for Transparent {
         rng: &mut KeyRng,
     ) -> Result<PacketBytes, BuildError> {
         let header = Header::new(route, REQUEST_ID, rng.bytes())?;
-        Ok(join(&header.encode(), &payload(REQUEST_SEED, plaintext)))
+        Ok(join(&header.encode(), REQUEST_SEED, plaintext))
     }
 
     fn build_surb(
@@ -126,7 +126,7 @@ impl PacketFormat for Transparent {
             Ok::<_, DecodeError>((header, first, r.array::<SEED_LEN>()?))
         };
         let (header, first, seed) = read().map_err(|_| DiscardReason::BadSurb)?;
-        Ok((first, join(header, &payload(seed, plaintext))))
+        Ok((first, join(header, seed, plaintext)))
     }
 
     fn open_reply(
@@ -236,10 +236,14 @@ fn prefix(key: &[u8; 32]) -> [u8; PREFIX_LEN] {
     [a, b, c, d, e, f, g, h]
 }
 
-fn join(header: &[u8], payload: &[u8]) -> PacketBytes {
-    let mut packet = Vec::with_capacity(PACKET_LEN);
-    packet.extend_from_slice(header);
-    packet.extend_from_slice(payload);
+/// A packet of a header and a payload.
+fn join(header: &[u8], seed: [u8; SEED_LEN], plaintext: &Plaintext) -> PacketBytes {
+    let mut w = Writer::with_capacity(PACKET_LEN);
+    w.put(header).put(&[0; CHECKSUM_LEN]);
+    w.put(&seed).put(&plaintext[..]);
+    let mut packet = w.into_padded(PACKET_LEN);
+    let (sum, rest) = packet[SPHINX_HEADER_LEN..].split_at_mut(CHECKSUM_LEN);
+    sum.copy_from_slice(&checksum(rest));
     boxed(packet)
 }
 
@@ -252,20 +256,11 @@ fn passed_on(packet: &PacketBytes) -> PacketBytes {
     packet
 }
 
-fn payload(seed: [u8; SEED_LEN], plaintext: &Plaintext) -> Vec<u8> {
-    let mut w = Writer::with_capacity(PACKET_LEN - SPHINX_HEADER_LEN);
-    w.put(&[0; CHECKSUM_LEN]).put(&seed).put(&plaintext[..]);
-    let mut out = w.into_padded(PACKET_LEN - SPHINX_HEADER_LEN);
-    let checksum = checksum(&out[CHECKSUM_LEN..]);
-    out[..CHECKSUM_LEN].copy_from_slice(&checksum);
-    out
-}
-
 fn read_payload(seed: [u8; SEED_LEN], payload: &[u8]) -> Option<Plaintext> {
     let (sum, rest) = payload.split_first_chunk::<CHECKSUM_LEN>()?;
     let (theirs, plaintext) = rest.split_first_chunk::<SEED_LEN>()?;
-    let plaintext = plaintext.first_chunk::<PLAINTEXT_LEN>()?;
-    (*sum == checksum(rest) && *theirs == seed).then(|| Box::new(*plaintext))
+    let plaintext = plaintext.get(..PLAINTEXT_LEN)?;
+    (*sum == checksum(rest) && *theirs == seed).then(|| boxed(plaintext.to_vec()))
 }
 
 /// FNV-1a over 64-bit words, the last one zero-padded, in eight lanes that are folded in the end. Each step is a

@@ -59,16 +59,25 @@ impl Summary {
     }
 }
 
-/// Runs a scenario under a workload.
-pub fn run<F: PacketFormat>(scenario: Scenario, workload: Workload) -> Summary {
+/// Runs a scenario under a workload; tells once in a virtual second which share of it is over.
+pub fn run<F: PacketFormat>(scenario: Scenario, workload: Workload, tell: &dyn Fn(f64)) -> Summary {
     let mut engine = Engine::<F>::new(scenario);
     let begin = engine.now();
+    let end = begin + WARM_UP + workload.duration + SETTLE;
+    let advance = |engine: &mut Engine<F>, to: Instant| {
+        while engine.now() < to {
+            let next = engine.now() + Duration::from_secs(1);
+            engine.run_until(next.min(to));
+            let whole = (end - begin).as_secs_f64();
+            tell((engine.now() - begin).as_secs_f64() / whole);
+        }
+    };
     engine.run_for(Duration::from_secs(2));
     let inboxes = open_inboxes(&mut engine);
-    engine.run_until(begin + WARM_UP);
+    advance(&mut engine, begin + WARM_UP);
     let mut written = BTreeMap::new();
     for (at, from, to) in messages(engine.scenario(), workload, begin + WARM_UP) {
-        engine.run_until(at);
+        advance(&mut engine, at);
         let entry = engine.gateways()[engine.clients()[from].entry]
             .identity
             .id();
@@ -79,7 +88,7 @@ pub fn run<F: PacketFormat>(scenario: Scenario, workload: Workload) -> Summary {
             written.insert(cell, (at, from, handle));
         }
     }
-    engine.run_until(begin + WARM_UP + workload.duration + SETTLE);
+    advance(&mut engine, end);
     summarise(&engine, begin, &written)
 }
 
@@ -169,7 +178,7 @@ mod tests {
             duration: Duration::from_secs(20),
             mean_gap: Duration::from_secs(4),
         };
-        let summary = run::<Transparent>(Scenario::small(5), workload);
+        let summary = run::<Transparent>(Scenario::small(5), workload, &|_| {});
         assert!(summary.written > 8, "{}", summary.written);
         assert_eq!(summary.arrived, summary.written);
         assert_eq!(summary.stored, summary.written);

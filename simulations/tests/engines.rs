@@ -146,6 +146,29 @@ fn the_engines_agree_on_cascades_and_free_routes() {
 }
 
 #[test]
+fn the_engines_agree_on_weighted_routes() {
+    let mut design = Design::bare(3, 4, 0.2);
+    design.link = 0.01;
+    design.name = "weighted".into();
+    design.weights = vec![4.0, 2.0, 1.0, 1.0];
+    design.corrupt_mixes = Placement::Adaptive(0.25);
+    agree(&design, 100, &Demand::poisson(2.0), 60.0);
+    // The adversary has taken the mix of each layer that half of all routes pass: an eighth pass nothing else.
+    let options = Options::new(5, 3_000);
+    let traffic = Traffic::new(&design, 100, Demand::poisson(2.0), 5, 1e6);
+    let outcome = sweep::run::<LANES>(&design, traffic, &options, &mut ()).unwrap();
+    let (exposed, error) = mean(&outcome.tracked, |t| f64::from(u8::from(t.exposed())));
+    assert!(
+        (exposed - 0.125).abs() < 4.0 * error && error < 0.02,
+        "{exposed} ± {error}"
+    );
+    design.name = "weighted free".into();
+    design.corrupt_mixes = Placement::None;
+    design.topology = Topology::FreeRoute { mixes: 9, hops: 3 };
+    agree(&design, 100, &Demand::poisson(2.0), 60.0);
+}
+
+#[test]
 fn onion_routing_hides_nothing() {
     let design = Design::onion(3, 4);
     let options = Options::new(3, 200);

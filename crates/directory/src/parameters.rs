@@ -151,9 +151,9 @@ pub struct EpochSchedule {
 impl EpochSchedule {
     /// The epoch that `time` lies in; epoch 0 for all time before.
     pub fn epoch_at(&self, time: UnixTime) -> Epoch {
-        let length = self.length.as_millis().max(1);
-        let since = time.saturating_since(self.genesis).as_millis();
-        Epoch(u64::try_from(since / length).unwrap_or(u64::MAX))
+        // Milliseconds, in 64 bits: nodes ask this at every packet.
+        let length = u64::try_from(self.length.as_millis().max(1)).unwrap_or(u64::MAX);
+        Epoch(time.0.saturating_sub(self.genesis.0) / length)
     }
 
     /// When `epoch` starts.

@@ -1,13 +1,13 @@
 //! `simulations attack`: the adversaries, one by one or all.
 
 use super::Failure;
+use super::progress::Progress;
 use clap::{Subcommand, ValueEnum};
 use simulations::attacks::{self, Attack, Effort, Record, Setting};
 use simulations::plot;
 use simulations::replay::Conversation;
 use simulations::report::figures;
 use std::fs;
-use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -98,12 +98,13 @@ fn run_all(run: &Run) -> Result<ExitCode, Failure> {
     }
     let mut off = 0;
     for attack in chosen {
-        let mut progress = |done: u64, of: u64, what: &str| {
-            eprint!("\r\x1b[K{} {done}/{of} {what}", attack.id);
-            let _ = std::io::stderr().flush();
+        let progress = Progress::new(attack.id, 1);
+        let mut tell = |done: u64, of: u64, _: &str| {
+            progress.tell(0, done as f64 / of.max(1) as f64);
         };
-        let findings = (attack.run)(&setting, &mut progress)?;
-        eprint!("\r\x1b[K");
+        let findings = (attack.run)(&setting, &mut tell);
+        progress.end();
+        let findings = findings?;
         off += findings.off_chance().count();
         let record = Record::new(attack, &setting, findings);
         print(&record);

@@ -1,15 +1,25 @@
 //! `simulations card`: what closed forms say about a network, without simulating it.
 
-use super::Failure;
+mod scenario;
+
+use super::{Failure, sweep};
 use anonymity::card::Line;
 use anonymity::{Card, Network};
 use clap::ValueEnum;
 use directory::Parameters;
 use serde_json::{Value, json};
+use std::path::PathBuf;
 
 /// What closed forms say about a network: anonymity, latency, alarms, cost. Nothing is simulated.
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
+    /// A scenario file (TOML) instead of the flags: a card of each of its points.
+    #[arg(conflicts_with_all = [
+        "profile", "users", "payload_rate", "loop_rate", "mix_loop_rate", "downlink_rate", "mean_hop", "layers",
+        "width", "gateways", "corrupt", "packet_bytes", "real_rate", "peer_rate", "egress_noise", "friends", "online",
+        "one_way",
+    ])]
+    scenario: Option<PathBuf>,
     /// Rates to start from; each other flag replaces one number.
     #[arg(long, value_enum, default_value_t = Profile::Wide)]
     profile: Profile,
@@ -78,16 +88,49 @@ enum Profile {
 }
 
 pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
-    let network = network(arguments);
-    let card = Card::new(&network).map_err(|why| Failure(format!("no card: {why}")))?;
-    if arguments.json {
-        let lines: Vec<Value> = card.lines.iter().map(row).collect();
-        let all = json!({ "schema": 1, "version": env!("CARGO_PKG_VERSION"), "lines": lines });
-        println!("{all:#}");
-    } else {
+    let card = |network| Card::new(&network).map_err(|why| Failure(format!("no card: {why}")));
+    let Some(path) = &arguments.scenario else {
+        let card = card(network(arguments))?;
+        if arguments.json {
+            say(&json!({ "lines": lines(&card) }));
+        } else {
+            print(&card);
+        }
+        return Ok(());
+    };
+    let study = sweep::parse(path)?;
+    let mut points = Vec::new();
+    for point in &study.points {
+        let card = card(scenario::network(&point.case)?)?;
+        if arguments.json {
+            points.push(json!({ "varied": point.keys, "lines": lines(&card) }));
+            continue;
+        }
+        let varied = point
+            .keys
+            .iter()
+            .map(|(key, value)| format!(", {key} = {value}"));
+        println!("{}{}", study.file.name, varied.collect::<String>());
         print(&card);
+        println!();
+    }
+    if arguments.json {
+        say(&json!({ "scenario": study.file, "points": points }));
     }
     Ok(())
+}
+
+fn lines(card: &Card) -> Vec<Value> {
+    card.lines.iter().map(row).collect()
+}
+
+/// Prints a document with what every one has.
+fn say(what: &Value) {
+    let mut all = json!({ "schema": 1, "version": env!("CARGO_PKG_VERSION") });
+    if let (Some(all), Some(what)) = (all.as_object_mut(), what.as_object()) {
+        all.extend(what.clone());
+    }
+    println!("{all:#}");
 }
 
 fn network(a: &Arguments) -> Network {

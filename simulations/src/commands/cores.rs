@@ -1,6 +1,7 @@
 //! `simulations cores`: people who write to each other, through the shipped machines.
 
 use super::Failure;
+use super::progress::Progress;
 use clap::ValueEnum;
 use simulations::workload::{self, Summary, Workload};
 use simulations::{Scenario, Transparent};
@@ -41,10 +42,13 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
         duration: Duration::from_secs(arguments.seconds),
         mean_gap: Duration::from_secs(arguments.gap),
     };
+    let progress = Progress::new("runs", 1);
+    let tell = |share| progress.tell(0, share);
     let summary = match arguments.format {
-        Format::Sphinx => workload::run::<Sphinx>(scenario, workload),
-        Format::Transparent => workload::run::<Transparent>(scenario, workload),
+        Format::Sphinx => workload::run::<Sphinx>(scenario, workload, &tell),
+        Format::Transparent => workload::run::<Transparent>(scenario, workload, &tell),
     };
+    progress.end();
     print(arguments, &summary);
     Ok(())
 }

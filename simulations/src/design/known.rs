@@ -11,6 +11,7 @@ impl Design {
         Self {
             name: format!("bare {layers}x{width}"),
             topology: Topology::stratified(layers, width),
+            weights: Vec::new(),
             mixing: Mixing::Poisson { mean },
             allowance: 0.0,
             link: 0.0,
@@ -32,6 +33,7 @@ impl Design {
         Self {
             name: "mizzle".into(),
             topology: Topology::stratified(3, width),
+            weights: Vec::new(),
             mixing: Mixing::Poisson { mean: 2.0 },
             allowance: 0.020,
             link: 0.020,

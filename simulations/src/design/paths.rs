@@ -4,7 +4,8 @@
 //! back, then each layer of mixes), with the node of each step and the delay there drawn from what is keyed by the
 //! packet's number and the step. So both engines move the same packet alike, whatever else they do.
 
-use super::{Delivery, Design, DesignError, Mixing, Topology};
+use super::weights::{Shares, heaviest};
+use super::{Delivery, Design, DesignError, Mixing, Placement, Topology};
 use crate::message::{Class, Message};
 use crate::random::{Keyed, Purpose, below, exponential};
 
@@ -45,6 +46,8 @@ pub struct Step {
     pub first: u32,
     /// How many.
     pub width: u32,
+    /// Whether some are chosen more often than others.
+    pub weighted: bool,
     /// At which node there.
     pub choice: Choice,
     /// Between leaving the node before and entering this one's pool.
@@ -115,6 +118,8 @@ pub struct Plan {
     /// What a test has broken on purpose.
     #[cfg(test)]
     pub(crate) fault: crate::verify::Fault,
+    /// Of stages whose nodes are not all chosen alike.
+    shares: Vec<Option<Shares>>,
     delays: Keyed,
     mean: f64,
 }
@@ -129,9 +134,16 @@ impl Plan {
     pub fn new(design: &Design, seed: u64) -> Result<Self, DesignError> {
         design.check()?;
         let widths = design.topology.stages();
-        let corrupt_mixes = design
+        let mut corrupt_mixes = design
             .corrupt_mixes
             .place(&design.topology, &widths, seed, 0);
+        let weights = &design.weights;
+        let adapts = matches!(design.corrupt_mixes, Placement::Adaptive(_));
+        if adapts && !weights.is_empty() {
+            for layer in &mut corrupt_mixes {
+                heaviest(layer, weights);
+            }
+        }
         let gateways = [design.gateways];
         let corrupt_gateways = design.corrupt_gateways.place(
             &Topology::stratified(1, gateways[0]),
@@ -164,8 +176,13 @@ impl Plan {
             | Mixing::Timed { .. }
             | Mixing::Pool { .. } => 0.0,
         };
+        let shares = |stage: &Stage| {
+            let alike = stage.gateways || weights.is_empty();
+            (!alike).then(|| Shares::new(weights, stage.width))
+        };
         let mut plan = Self {
             design: design.clone(),
+            shares: stages.iter().map(shares).collect(),
             stages,
             paths: Vec::new(),
             corrupt,
@@ -229,6 +246,7 @@ impl Plan {
                 stage,
                 first,
                 width,
+                weighted: self.shares[usize::from(stage)].is_some(),
                 choice,
                 lag,
                 goal: false,
@@ -243,6 +261,7 @@ impl Plan {
             stage: 0,
             first,
             width,
+            weighted: false,
             choice,
             lag: self.design.lag(),
             goal,
@@ -380,6 +399,9 @@ impl Plan {
     pub fn enter_with(&self, packet: &mut Packet, step: &Step, Draw { delay, node }: Draw) -> f64 {
         let width = u64::from(step.width);
         packet.node = match step.choice {
+            Choice::Any | Choice::AnyOther if step.weighted => {
+                self.choose_weighted(packet.node, step, node)
+            }
             Choice::Any => below(node, width) as u16,
             Choice::AnyOther => {
                 let other = below(node, width - 1) as u16;
@@ -391,6 +413,15 @@ impl Plan {
             Choice::Sender => packet.sender as u16,
         };
         delay
+    }
+
+    #[inline(never)]
+    fn choose_weighted(&self, before: u16, step: &Step, word: u64) -> u16 {
+        match &self.shares[usize::from(step.stage)] {
+            Some(shares) if step.choice == Choice::AnyOther => shares.choose_other(word, before),
+            Some(shares) => shares.choose(word),
+            None => before,
+        }
     }
 
     /// The packet of the `count`th loop of the nodes of a source, by index in `loops`.

@@ -102,6 +102,16 @@ impl Reader<'_> {
             design.gateways = gateways;
         }
         self.topology(&mut design, width)?;
+        if let Some(weights) = &network.weights {
+            let fine = |w: &f64| (1e-6..=1e6).contains(w);
+            if weights.is_empty() || !weights.iter().all(fine) || self.file.engine == Engine::Cores
+            {
+                let what =
+                    "weights are some numbers between 1e-6 and 1e6; the shipped machines have none";
+                return Err(self.wrong("network.weights", what));
+            }
+            design.weights.clone_from(weights);
+        }
         self.mixing(&mut design)?;
         design.allowance = network.allowance.map_or(design.allowance, |t| t.0);
         design.link = network.link.map_or(design.link, |t| t.0);

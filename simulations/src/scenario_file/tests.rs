@@ -44,7 +44,7 @@ fn a_file_is_read_and_resolved() {
 }
 
 /// (from, to, line, what is said).
-const WRONG: [(&str, &str, usize, &str); 26] = [
+const WRONG: [(&str, &str, usize, &str); 27] = [
     ("width = 5", "widht = 5", 7, "unknown field `widht`"),
     (
         "mean_delay = \"500ms\"",
@@ -81,6 +81,12 @@ const WRONG: [(&str, &str, usize, &str); 26] = [
         "mixing = \"timed\"\nperiod = \"1s\"",
         9,
         "engine = \"events\"",
+    ),
+    (
+        "\"500ms\"",
+        "\"500ms\"\nweights = [1.0, -2.0]",
+        10,
+        "weights are",
     ),
     (
         "\"500ms\"",

@@ -99,7 +99,7 @@ pub fn run_cell(
     let cell = Cell::of(study, number);
     let case = &study.points[cell.point].case;
     let (measures, tracked) = match case.engine {
-        Engine::Cores => (cores(case, cell), Vec::new()),
+        Engine::Cores => (cores(case, cell, tell), Vec::new()),
         Engine::Sweep | Engine::Events => {
             let (list, outcome) = engines(case, cell, traces, tell)
                 .map_err(|why| StudyError(format!("cell {number}: {why}")))?;
@@ -202,7 +202,7 @@ fn line(t: &Tracked) -> String {
 }
 
 /// The shipped machines under the same workload.
-fn cores(case: &Case, cell: Cell) -> List {
+fn cores(case: &Case, cell: Cell, tell: Tell<'_>) -> List {
     let mut scenario = Scenario::small(cell.seed);
     let design = &case.design;
     let rate = |r: f64| directory::Rate((r * 1000.0).round().max(1.0) as u32);
@@ -231,6 +231,7 @@ fn cores(case: &Case, cell: Cell) -> List {
             duration: Duration::from_secs_f64(case.duration),
             mean_gap: Duration::from_secs_f64(gap),
         },
+        &|share| tell(cell.number, share),
     );
     let mut list = List::new();
     let seconds = |share| {

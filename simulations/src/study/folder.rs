@@ -151,6 +151,11 @@ impl Folder {
         let assembled = Assembled::of(study, &all?)?;
         self.write("measures.csv", assembled.measures.as_bytes())?;
         self.write("tracked.csv", assembled.tracked.as_bytes())?;
+        #[cfg(feature = "parquet")]
+        {
+            self.write("measures.parquet", &assembled.measures_parquet)?;
+            self.write("tracked.parquet", &assembled.tracked_parquet)?;
+        }
         self.write("summary.json", assembled.summary.as_bytes())?;
         Ok(assembled)
     }

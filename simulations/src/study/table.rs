@@ -5,6 +5,7 @@ use super::{CellResult, MEASURES, SCHEMA, StudyError};
 use crate::scenario_file::{Point, Study};
 use crate::stats::Welford;
 use serde::Serialize;
+use std::borrow::Cow;
 use std::fmt::Write;
 
 /// The three files.
@@ -18,6 +19,12 @@ pub struct Assembled {
     pub summary: String,
     /// For the eye.
     pub text: String,
+    /// `measures` as Parquet.
+    #[cfg(feature = "parquet")]
+    pub measures_parquet: Vec<u8>,
+    /// `tracked` as Parquet.
+    #[cfg(feature = "parquet")]
+    pub tracked_parquet: Vec<u8>,
 }
 
 #[derive(Serialize)]
@@ -58,37 +65,32 @@ impl Assembled {
     pub fn of(study: &Study, cells: &[CellResult]) -> Result<Self, StudyError> {
         let scenario = serde_json::to_string(&study.file).map_err(|e| StudyError(e.to_string()))?;
         let head = format!(
-            "# simulations {}, schema {SCHEMA}, seed {}, scenario {scenario}\n",
+            "simulations {}, schema {SCHEMA}, seed {}, scenario {scenario}",
             env!("CARGO_PKG_VERSION"),
             study.file.seed
         );
-        let keys: String = study
-            .points
-            .iter()
-            .take(1)
-            .flat_map(|p| &p.keys)
-            .fold(String::new(), |all, (key, _)| all + &quoted(key) + ",");
-        let mut measures =
-            format!("{head}point,{keys}replication,measure,value,standard_error,samples,unit\n");
-        let mut tracked = format!("{head}point,{keys}replication,{TRACKED}\n");
+        let keys = study.points.iter().take(1).flat_map(|p| &p.keys);
+        let place: Vec<&str> = ["point"]
+            .into_iter()
+            .chain(keys.map(|(key, _)| &**key))
+            .chain(["replication"])
+            .collect();
+        let with_place = |more: &[&'static str]| [&place[..], more].concat();
+        let mut measures = Rows::new(with_place(&MEASURED));
+        let mut tracked = Rows::new(with_place(&TRACKED.split(',').collect::<Vec<_>>()));
         for result in cells {
             let cell = &result.cell;
-            let values = &study.points[cell.point].keys;
-            let values = values
-                .iter()
-                .fold(String::new(), |all, (_, v)| all + &quoted(v) + ",");
-            let place = format!("{},{values}{}", cell.point, cell.replication);
+            let mut place = vec![cell.point.to_string()];
+            place.extend(study.points[cell.point].keys.iter().map(|(_, v)| v.clone()));
+            place.push(cell.replication.to_string());
             for m in &result.measures {
                 let error = m.error.map(|e| e.to_string()).unwrap_or_default();
-                let unit = unit_of(&m.name);
-                let _ = writeln!(
-                    measures,
-                    "{place},{},{},{error},{},{unit}",
-                    m.name, m.value, m.count
-                );
+                let (name, unit) = (&m.name, unit_of(&m.name));
+                let rest = format!("{name},{},{error},{},{unit}", m.value, m.count);
+                measures.push(&place, rest);
             }
             for line in &result.tracked {
-                let _ = writeln!(tracked, "{place},{line}");
+                tracked.push(&place, line.clone());
             }
         }
         let replications = study.file.replications as usize;
@@ -119,11 +121,84 @@ impl Assembled {
             serde_json::to_string_pretty(&summary).map_err(|e| StudyError(e.to_string()))?;
         summary.push('\n');
         Ok(Self {
-            measures,
-            tracked,
+            measures: measures.csv(&head),
+            tracked: tracked.csv(&head),
             summary,
             text,
+            #[cfg(feature = "parquet")]
+            measures_parquet: super::parquet::encode(&measures, &head)?,
+            #[cfg(feature = "parquet")]
+            tracked_parquet: super::parquet::encode(&tracked, &head)?,
         })
+    }
+}
+
+/// The columns of `measures.csv` after those that say which cell.
+const MEASURED: [&str; 5] = ["measure", "value", "standard_error", "samples", "unit"];
+
+/// A table. Its first columns say of which cell a row is, and are shared by many rows.
+pub(super) struct Rows<'a> {
+    pub(super) columns: Vec<&'a str>,
+    places: Vec<Vec<String>>,
+    /// Index of the place, and the other columns, none of which needs quotes.
+    rows: Vec<(usize, String)>,
+}
+
+impl<'a> Rows<'a> {
+    fn new(columns: Vec<&'a str>) -> Self {
+        Self {
+            columns,
+            places: Vec::new(),
+            rows: Vec::new(),
+        }
+    }
+
+    fn push(&mut self, place: &[String], rest: String) {
+        if self.places.last().is_none_or(|last| last != place) {
+            self.places.push(place.to_vec());
+        }
+        self.rows.push((self.places.len() - 1, rest));
+    }
+
+    fn csv(&self, head: &str) -> String {
+        let columns: Vec<_> = self.columns.iter().map(|c| quoted(c)).collect();
+        let mut out = format!("# {head}\n{}\n", columns.join(","));
+        let places = self.places.iter();
+        let places: Vec<_> = places
+            .map(|place| {
+                place
+                    .iter()
+                    .map(|v| quoted(v))
+                    .collect::<Vec<_>>()
+                    .join(",")
+            })
+            .collect();
+        for (place, rest) in &self.rows {
+            let _ = writeln!(out, "{},{rest}", places[*place]);
+        }
+        out
+    }
+
+    /// Of the first columns, how many from the second one on are what was varied.
+    #[cfg(feature = "parquet")]
+    pub(super) fn varied(&self) -> usize {
+        self.places.first().map_or(0, |place| place.len() - 2)
+    }
+
+    #[cfg(feature = "parquet")]
+    pub(super) fn len(&self) -> usize {
+        self.rows.len()
+    }
+
+    /// The text of a cell, unquoted.
+    #[cfg(feature = "parquet")]
+    pub(super) fn cell(&self, row: usize, column: usize) -> &str {
+        let (place, rest) = &self.rows[row];
+        let place = &self.places[*place];
+        match place.get(column) {
+            Some(cell) => cell,
+            None => rest.split(',').nth(column - place.len()).unwrap_or(""),
+        }
     }
 }
 
@@ -135,11 +210,11 @@ fn unit_of(name: &str) -> &'static str {
 }
 
 /// As CSV wants it.
-fn quoted(text: &str) -> String {
+pub(super) fn quoted(text: &str) -> Cow<'_, str> {
     if text.contains([',', '"', '\n']) {
-        format!("\"{}\"", text.replace('"', "\"\""))
+        format!("\"{}\"", text.replace('"', "\"\"")).into()
     } else {
-        text.to_owned()
+        text.into()
     }
 }
 
