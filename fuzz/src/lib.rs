@@ -7,6 +7,7 @@
 mod backends;
 mod messages;
 mod packets;
+mod pieces;
 #[path = "../../crates/sphinx/tests/packet/reference.rs"]
 #[allow(missing_docs, unreachable_pub)]
 mod reference;
@@ -14,6 +15,7 @@ mod reference;
 pub use backends::backends;
 pub use messages::{cell, contact_card, sealed};
 pub use packets::unwrap;
+pub use pieces::pieces;
 
 use directory::{Directory, SignedDescriptor, SignedDirectory, testing};
 use wire::frame::Frame;
@@ -24,12 +26,13 @@ use wire::request::{Envelope, Reply};
 pub type Target = (&'static str, fn(&[u8]));
 
 /// All targets by name.
-pub const TARGETS: [Target; 9] = [
+pub const TARGETS: [Target; 10] = [
     ("frame", frame),
     ("request", request),
     ("reply", reply),
     ("contact_card", contact_card),
     ("cell", cell),
+    ("pieces", pieces),
     ("unwrap", unwrap),
     ("backends", backends),
     ("directory", directory),

@@ -17,6 +17,7 @@ pub(crate) fn write() {
     save("reply", wire("replies").into_iter().map(without_zeros));
     save("contact_card", cards());
     save("cell", cells());
+    save("pieces", pieces());
     save("unwrap", packets());
     save("backends", batches());
     save("directory", directories());
@@ -118,6 +119,31 @@ fn cells() -> impl Iterator<Item = Vec<u8>> {
         led_by(3, &[9, 1, 2]),
     ]);
     seeds.into_iter()
+}
+
+/// Messages of one piece, of three without parity, and of many, of which the first, none and some are
+/// lost; and what contacts may make up.
+fn pieces() -> impl Iterator<Item = Vec<u8>> {
+    let all: Vec<u8> = (0..40).collect();
+    let message = |len: u16, order: &[u8]| led_by(1, &[&len.to_be_bytes()[..], order].concat());
+    let late: Vec<u8> = (0..40).rev().collect();
+    let even: Vec<u8> = (0..80).map(|n| n * 2 % 36).collect();
+    let agreed: Vec<u8> = (0..9).flat_map(|n| [15, 0, n, 7]).collect();
+    let torn: Vec<u8> = (0..9).flat_map(|n| [15, n % 2, n, n]).collect();
+    let piece = [[1].as_slice(), &[9; 16], &[0; 1_963]].concat();
+    [
+        led_by(0, &piece),
+        message(0, &all),
+        message(5_000, &all),
+        message(5_000, &[2, 2, 1, 1, 0]),
+        message(59_999, &all),
+        message(59_999, &late),
+        message(59_999, &even),
+        message(14_000, &[8, 7, 6, 5, 4, 3, 2, 1]),
+        led_by(2, &agreed),
+        led_by(2, &torn),
+    ]
+    .into_iter()
 }
 
 fn packets() -> impl Iterator<Item = Vec<u8>> {
