@@ -162,6 +162,25 @@ fn weather(seeds: std::ops::Range<u8>) {
 }
 
 #[test]
+fn what_was_read_before_the_file_is_there_is_told_when_it_is() {
+    let (mut world, alice, bob) = introduced(40);
+    offer(&mut world, &bob, 20 * FILE_RECORD_LEN);
+    world.until(60, |w| offered(w).is_some());
+    let id = offered(&world).unwrap();
+    let (now, unix) = (world.instant(), world.unix());
+    assert!(world.machine(BOB).handle_read(&alice, &id, now, unix));
+    world.settle(BOB);
+    world.rounds(100);
+    let stored = MessageState::Stored;
+    assert_eq!(world.clients[ALICE].states["f"], stored, "no file yet");
+    // Alice remembers it over a restart.
+    world.crash(ALICE);
+    accept(&mut world, &alice);
+    let read = |w: &mut World| w.clients[ALICE].states["f"] == MessageState::Read;
+    world.until(2_000, read);
+}
+
+#[test]
 fn a_transfer_outlives_its_gateways() {
     let (mut world, alice, bob) = introduced(30);
     let bytes = offer(&mut world, &bob, 300 * FILE_RECORD_LEN);

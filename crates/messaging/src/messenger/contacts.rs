@@ -183,6 +183,8 @@ pub(super) struct Sent {
     pub(super) stored: Vec<u8>,
     /// It offers a file, and is delivered when that is.
     pub(super) file: bool,
+    /// A person read the offer; told when the file is there too.
+    pub(super) offer_read: bool,
 }
 
 impl Sent {

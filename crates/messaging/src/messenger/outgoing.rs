@@ -90,6 +90,7 @@ impl Messenger {
             attempt: 0,
             stored: Vec::new(),
             file: offer.is_some(),
+            offer_read: false,
         };
         let message = Message {
             inner,

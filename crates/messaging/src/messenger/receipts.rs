@@ -264,17 +264,20 @@ impl Messenger {
         let Some(contact) = self.contacts.get_mut(id) else {
             return;
         };
-        let Some(sent) = contact.sent.get(&seq) else {
+        let Some(sent) = contact.sent.get_mut(&seq) else {
             return;
         };
+        let waits_for_file = sent.file && sent.state < MessageState::Delivered;
+        sent.offer_read |= waits_for_file && state == MessageState::Read;
         let active = contact.outbox.get(&seq).and_then(|m| m.active.as_ref());
         let settled = active.and_then(|a| a.settled.as_ref());
         if let Some(settled) = settled.filter(|_| sent.attempt == 0) {
             contact.trips.measured(now.saturating_since(settled.at));
         }
-        if sent.file && sent.state < MessageState::Delivered {
+        if waits_for_file {
             // The offer is there; the message is when its file is.
-            return self.finish_stored(id, seq);
+            self.finish_stored(id, seq);
+            return self.write_sent(id, seq);
         }
         match contact.outbox.contains_key(&seq) {
             true => self.finish(id, seq, state),

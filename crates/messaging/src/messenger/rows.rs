@@ -275,7 +275,7 @@ pub(super) fn sent(sent: &Sent) -> Row {
         MessageState::Failed(FailReason::Damaged) => 10,
     };
     w.u8(state)
-        .u8(u8::from(sent.file))
+        .u8(u8::from(sent.file) + u8::from(sent.offer_read))
         .put(&sent.message_id.0)
         .put(&sent.body)
         .u64(sent.composed.0)
@@ -304,7 +304,12 @@ pub(super) fn decode_sent(bytes: &[u8]) -> Result<Sent, DecodeError> {
         10 => MessageState::Failed(FailReason::Damaged),
         _ => return Err(DecodeError::Invalid("state")),
     };
-    let file = r.u8()? != 0;
+    let (file, offer_read) = match r.u8()? {
+        0 => (false, false),
+        1 => (true, false),
+        2 => (true, true),
+        _ => return Err(DecodeError::Invalid("file")),
+    };
     let message_id = MessageId(r.array()?);
     let body = r.array()?;
     let (composed, expires) = (UnixTime(r.u64()?), UnixTime(r.u64()?));
@@ -324,6 +329,7 @@ pub(super) fn decode_sent(bytes: &[u8]) -> Result<Sent, DecodeError> {
         attempt,
         stored,
         file,
+        offer_read,
     })
 }
 

@@ -189,6 +189,10 @@ impl Messenger {
         if complete {
             self.drop_sending(&contact, seq);
             self.finish(&contact, seq, MessageState::Delivered);
+            let known = self.contacts.get(&contact);
+            if known.is_some_and(|c| c.sent.get(&seq).is_some_and(|s| s.offer_read)) {
+                self.raise(&contact, seq, MessageState::Read);
+            }
         }
     }
 
