@@ -9,6 +9,7 @@
 
 mod flows;
 mod inboxes;
+mod lateness;
 mod losses;
 mod outbox;
 mod replies;
@@ -27,6 +28,7 @@ use crate::transmit::Transmit;
 use crate::view::View;
 use directory::{Directory, EpochSchedule};
 use inboxes::ReadInboxes;
+use lateness::Lateness;
 use outbox::{Outbox, Outgoing};
 use sphinx::{Discards, PacketFormat};
 use std::collections::VecDeque;
@@ -51,9 +53,9 @@ pub struct ClientConfig {
     pub inboxes_max: usize,
     /// Most requests on their way; when full, the one due soonest counts as lost.
     pub pending_max: usize,
-    /// What all links of a round trip take together at most. With what the rates imply for the
-    /// downlink's queue ([`latency::reply_slack`]), a reply that is not back so long after its drawn
-    /// delays counts as lost.
+    /// What all links of a round trip take together at most; less, once replies were measured. With what
+    /// the rates imply for the downlink's queue ([`latency::reply_slack`]), a reply that is not back so
+    /// long after its drawn delays counts as lost.
     pub transport: Duration,
     /// An inbox' class changes, and places become fewer, at a moment drawn between these.
     pub class_change: (Duration, Duration),
@@ -168,8 +170,9 @@ pub struct Client<F: PacketFormat> {
     /// What counts as lost and may yet come: an overloaded network is late, and would get nothing
     /// done if all that is late had to be done again.
     overdue: Pending<F, Echo>,
-    /// See [`latency::reply_slack`].
-    slack: Duration,
+    /// [`latency::reply_slack`] without what links take.
+    queue_slack: Duration,
+    lateness: Lateness,
     losses: Losses,
     counters: ClientCounters,
     /// Set while there is an admission puzzle to work on.
@@ -210,7 +213,8 @@ impl<F: PacketFormat> Client<F> {
             inboxes: ReadInboxes::new(&config),
             pending: Pending::new(config.pending_max),
             overdue: Pending::new(config.pending_max),
-            slack: config.transport,
+            queue_slack: Duration::ZERO,
+            lateness: Lateness::default(),
             losses: Losses::default(),
             counters: ClientCounters::default(),
             puzzle_wake: None,
@@ -234,7 +238,7 @@ impl<F: PacketFormat> Client<F> {
             return;
         }
         let parts = length.div_ceil(PART_LEN);
-        self.slack = latency::reply_slack(&parameters, parts, self.config.transport);
+        self.queue_slack = latency::reply_slack(&parameters, parts, Duration::ZERO);
         self.puzzle_wake = Some(now);
         let (payload, loops) = (parameters.payload_rate, parameters.loop_rate);
         match &mut self.streams {

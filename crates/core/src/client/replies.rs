@@ -27,14 +27,16 @@ impl<F: PacketFormat> Client<F> {
         let reply = F::open_reply(&waiting.recovery, payload)
             .and_then(|plaintext| Reply::decode(&plaintext).map_err(|_| DiscardReason::BadPayload));
         let gateway = waiting.what.gateway;
+        let late = now.saturating_since(waiting.expected);
         match reply {
             Ok(reply) if overdue => {
+                self.lateness.measured(late);
                 self.losses.straggler(gateway);
                 self.check_view(gateway, &reply);
                 self.handle_reply(waiting.what.errand, reply.answer);
             }
             Ok(reply) => {
-                let late = now.saturating_since(waiting.expected);
+                self.lateness.measured(late);
                 let news = self.losses.returned(gateway, late);
                 self.tell(gateway, news);
                 self.check_view(gateway, &reply);

@@ -10,13 +10,14 @@ use crate::transmit::{Peer, Transmit};
 use directory::{Directory, Position};
 use sphinx::PacketFormat;
 use std::sync::Arc;
+use std::time::Duration;
 use wire::ids::{NodeId, SurbId};
 use wire::request::{Place, Request};
 use wire::time::Instant;
 
 /// Hashes of one step at an admission puzzle: about a millisecond, far below the lead.
 const PUZZLE_STEP: u32 = 2_048;
-/// A reply that counts as lost is still known for so many times the slack that it had.
+/// A reply that counts as lost is still known for so many times the longest slack.
 const OVERDUE: u32 = 4;
 
 impl Errand {
@@ -199,7 +200,7 @@ impl<F: PacketFormat> Client<F> {
             at,
             frame: built.frame,
         });
-        let (expected, deadline) = (built.expected, built.expected + self.slack);
+        let (expected, deadline) = (built.expected, built.expected + self.slack());
         let what = Echo {
             gateway,
             errand,
@@ -215,6 +216,11 @@ impl<F: PacketFormat> Client<F> {
             self.count_loss(&evicted);
             self.put_back(evicted.errand);
         }
+    }
+
+    /// A reply that is not back so long after its drawn delays counts as lost.
+    fn slack(&self) -> Duration {
+        self.queue_slack + self.lateness.allowed(self.config.transport)
     }
 
     /// A request that got no reply in time: count it, and let its content wait for another tick.
@@ -237,7 +243,7 @@ impl<F: PacketFormat> Client<F> {
         let overdue = Waiting {
             recovery,
             expected,
-            deadline: now + self.slack * OVERDUE,
+            deadline: now + (self.queue_slack + self.config.transport) * OVERDUE,
             what: Echo {
                 gateway,
                 errand: errand_too,
