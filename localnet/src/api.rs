@@ -2,10 +2,12 @@
 
 use crate::plan::Planned;
 use anyhow::{Context, Result, bail};
-use runtime::http_client::{HttpClient, Lines, Method};
+use bytes::Bytes;
+use runtime::http_client::{HttpClient, Lines, Method, Pieces};
 use serde_json::Value;
 use std::path::PathBuf;
 use std::time::Duration;
+use tokio::sync::mpsc;
 
 /// Talks to one clientd.
 pub struct Api {
@@ -53,6 +55,37 @@ impl Api {
             ("accept", "text/event-stream"),
         ];
         Ok(self.http.stream("/v1/events?after=0", &headers).await?)
+    }
+
+    /// `POST path` with `len` bytes that come in pieces; the answer as JSON.
+    pub async fn upload(
+        &self,
+        path: &str,
+        len: u64,
+        pieces: mpsc::Receiver<Bytes>,
+    ) -> Result<Value> {
+        let bearer = self.bearer()?;
+        let headers = [
+            ("authorization", bearer.as_str()),
+            ("content-type", "application/octet-stream"),
+        ];
+        let answer = self.http.upload(path, &headers, len, pieces).await?;
+        if !answer.status.is_success() {
+            let text = String::from_utf8_lossy(&answer.body);
+            bail!("{path} answered {}: {text}", answer.status);
+        }
+        serde_json::from_slice(&answer.body).with_context(|| format!("{path} sent no JSON"))
+    }
+
+    /// `GET path`, whose body comes in pieces.
+    pub async fn download(&self, path: &str) -> Result<Pieces> {
+        let bearer = self.bearer()?;
+        let headers = [("authorization", bearer.as_str())];
+        let pieces = self.http.download(path, &headers).await?;
+        if !pieces.status.is_success() {
+            bail!("{path} answered {}", pieces.status);
+        }
+        Ok(pieces)
     }
 
     fn bearer(&self) -> Result<String> {

@@ -24,6 +24,8 @@ pub enum Verb {
     Check(CheckArgs),
     /// Send messages both ways while everything breaks, and count what was lost or doubled.
     Chaos(ChaosArgs),
+    /// Send short lines alone and beside a file, and compare how long they take.
+    Lines(LinesArgs),
     /// An application that reads, for `chaos`.
     #[command(hide = true)]
     Reader(ReaderArgs),
@@ -84,6 +86,16 @@ pub struct More {
     pub rate_scale: Option<f64>,
 }
 
+impl More {
+    /// Mixes throw packets away, so that this share of round trips is lost: each passes six of them.
+    pub fn lose(&mut self, share: f64) {
+        let at_each = 1.0 - (1.0 - share).powf(1.0 / 6.0);
+        if at_each > 0.0 {
+            self.mix.push_str(&format!("test_loss = {at_each}\n"));
+        }
+    }
+}
+
 /// What `chaos` does. Without faults by flag, packets are all that vanishes.
 #[derive(clap::Args, Debug, Clone)]
 pub struct ChaosArgs {
@@ -134,6 +146,26 @@ impl ChaosArgs {
     }
 }
 
+/// What `lines` does.
+#[derive(clap::Args, Debug, Clone)]
+pub struct LinesArgs {
+    /// Length of the file.
+    #[arg(long, default_value_t = 10_000_000)]
+    pub bytes: u64,
+    /// Time from one line to the next.
+    #[arg(long, default_value = "1s", value_parser = parse_time)]
+    pub every: Duration,
+    /// Share of round trips that are lost at the mixes.
+    #[arg(long, default_value_t = 0.0, value_parser = parse_share)]
+    pub loss: f64,
+    /// A fast profile: so many times localnet's rates.
+    #[arg(long, default_value_t = 1.0, value_parser = parse_scale)]
+    pub rate_scale: f64,
+    /// A file that is not there after this is lost.
+    #[arg(long, default_value = "20m", value_parser = parse_time)]
+    pub limit: Duration,
+}
+
 /// What `check` does.
 #[derive(clap::Args, Debug, Clone)]
 pub struct CheckArgs {
@@ -147,6 +179,12 @@ pub struct CheckArgs {
     /// Send no message at all.
     #[arg(long, requires = "seconds")]
     pub idle: bool,
+    /// Alice also sends bob a file of so many bytes at the beginning; nobody waits for it.
+    #[arg(long, value_name = "BYTES", conflicts_with = "idle")]
+    pub file: Option<u64>,
+    /// Share of round trips that are lost at the mixes.
+    #[arg(long, default_value_t = 0.0, value_parser = parse_share)]
+    pub loss: f64,
 }
 
 fn parse_share(text: &str) -> Result<f64, String> {

@@ -66,11 +66,7 @@ fn shaped(args: &NetworkArgs, chaos: &ChaosArgs) -> NetworkArgs {
     args.seed = Some(chaos.seed);
     // With three, the two clients share one inbox gateway only, and its minute away is everybody's.
     args.gateways = args.gateways.max(4);
-    // A round trip passes six mixes.
-    let at_each = 1.0 - (1.0 - chaos.loss).powf(1.0 / 6.0);
-    if at_each > 0.0 {
-        args.more.mix = format!("test_loss = {at_each}\n");
-    }
+    args.more.lose(chaos.loss);
     args.more.client = "owner_listens = false\n".into();
     args.more.rate_scale = Some(chaos.rate_scale);
     args

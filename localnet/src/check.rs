@@ -3,6 +3,7 @@
 
 use crate::api::Api;
 use crate::args::{CheckArgs, NetworkArgs};
+use crate::lines::send_file;
 use crate::live::Network;
 use crate::plan::Role;
 use anyhow::{Context, Result, bail};
@@ -27,7 +28,9 @@ type Shared = Arc<Mutex<Ledger>>;
 
 /// Runs the check; `Err` says what failed.
 pub async fn run(args: &NetworkArgs, check: &CheckArgs) -> Result<()> {
-    let mut network = Network::start(args).await?;
+    let mut args = args.clone();
+    args.more.lose(check.loss);
+    let mut network = Network::start(&args).await?;
     say!("ready after {:.1} s", network.ready_after.as_secs_f64());
     let started = Instant::now();
     let ledger = Shared::default();
@@ -54,6 +57,11 @@ async fn exchange(
     };
     let listeners = listen(network, ledger)?;
     let mut sends = Sends::create(network.capture.as_deref())?;
+    if let Some(bytes) = check.file {
+        let api = network.api("alice")?;
+        let contact = contact_id(&api, "bob").await?;
+        send_file(&api, &contact, bytes).await?;
+    }
     let result = async {
         for round in 0..rounds {
             let due = started + length.mul_f64(f64::from(round) / f64::from(rounds));

@@ -5,8 +5,8 @@
 //! Reading order: [`plan`] (who is where, all files) · `acquaint` (clients know each other before
 //! the network stands) · `processes` (start, watch, end) · `capture` (what an observer of a
 //! client's link sees) · `check` (messages through the real APIs) · `chaos`
-//! (messages while everything breaks) · `live` (the table and the status
-//! line).
+//! (messages while everything breaks) · `lines` (short lines beside a file) · `live` (the table and the
+//! status line).
 
 /// A line of output. Nobody may be reading any more (`localnet check | head`); that ends nothing.
 macro_rules! say {
@@ -22,6 +22,7 @@ pub mod args;
 pub mod capture;
 pub mod chaos;
 pub mod check;
+pub mod lines;
 pub mod live;
 pub mod plan;
 pub mod processes;
@@ -53,6 +54,7 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
             None => live::run(&args.network).await,
             Some(Verb::Check(check)) => check::run(&args.network, check).await,
             Some(Verb::Chaos(chaos)) => chaos::run(&args.network, chaos).await,
+            Some(Verb::Lines(lines)) => lines::run(&args.network, lines).await,
             Some(Verb::Reader(reader)) => chaos::reader::run(reader).await,
         }
     });

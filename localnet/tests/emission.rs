@@ -131,6 +131,40 @@ fn idle_and_busy_clients_look_alike_and_planted_faults_do_not() {
     planted_rate_is_found(root.path());
 }
 
+/// Alice sends a file that is on its way for all of the time, bob gets it, and both chat; without loss,
+/// and with three round trips in ten lost and said again.
+#[test]
+#[ignore = "four minutes of real time"]
+fn a_file_and_what_is_sent_again_show_nothing() {
+    let root = tempfile::tempdir().unwrap();
+    let (file, lossy) = (root.path().join("file"), root.path().join("lossy"));
+    let talk = ["--messages", "100", "--file", "400000"];
+    let first = start(&file, &talk);
+    let second = start(&lossy, &[&talk[..], &["--loss", "0.3"]].concat());
+    finish(first);
+    finish(second);
+    println!("tests at α = {ALPHA} each");
+    for folder in [&file, &lossy] {
+        println!("{}:", folder.file_name().unwrap().display());
+        for client in CLIENTS {
+            uplink_is_poisson(folder, client);
+            downlink_is_constant(folder, client);
+        }
+        for client in ["alice", "bob"] {
+            // Nobody else does anything.
+            for idle in ["carol", "frank"] {
+                let (a, b) = (
+                    gaps(&times(folder, client, "up")),
+                    gaps(&times(folder, idle, "up")),
+                );
+                let (d, critical) = (ks_two(&a, &b), ks_two_critical(a.len(), b.len()));
+                println!("{client} against {idle}: D = {d:.4}, critical {critical:.4}");
+                assert!(d < critical);
+            }
+        }
+    }
+}
+
 fn uplink_is_poisson(folder: &Path, client: &str) {
     let up = times(folder, client, "up");
     let gaps = gaps(&up);

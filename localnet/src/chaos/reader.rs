@@ -135,7 +135,7 @@ impl Drop for Reader {
     }
 }
 
-/// The process itself; ends only by a signal, or when it is refused.
+/// The process itself; ends by a signal, or with its parent.
 pub async fn run(args: &ReaderArgs) -> Result<()> {
     let mut journal = Journal::open(&args.journal)?;
     let token = std::fs::read_to_string(&args.token_file)?;
@@ -143,7 +143,9 @@ pub async fn run(args: &ReaderArgs) -> Result<()> {
     let mut http = HttpClient::new(args.api);
     http.timeout = Duration::from_secs(40);
     http.body_max = 64 << 20;
-    loop {
+    let parent = std::os::unix::process::parent_id();
+    // Another parent: the run was killed.
+    while std::os::unix::process::parent_id() == parent {
         match page(&http, &bearer, journal.cursor).await {
             Ok(events) => {
                 journal.write(&events)?;
@@ -154,6 +156,7 @@ pub async fn run(args: &ReaderArgs) -> Result<()> {
             Err(_) => tokio::time::sleep(PAUSE).await,
         }
     }
+    Ok(())
 }
 
 async fn page(http: &HttpClient, bearer: &str, after: u64) -> Result<Vec<Value>> {
