@@ -160,7 +160,8 @@ pub struct SimGateway<F: PacketFormat> {
     pub(crate) discarded_before: u64,
 }
 
-/// A client without sockets, whose owner keeps everything and acknowledges it at once.
+/// A client without sockets, whose owner keeps everything and acknowledges it at once, or is somebody
+/// else who takes the mail.
 pub struct SimClient<F: PacketFormat> {
     /// The shipped machine.
     pub sut: Client<F>,
@@ -168,6 +169,8 @@ pub struct SimClient<F: PacketFormat> {
     pub entry: usize,
     /// What its owner was told.
     pub told: Told,
+    /// What its owner has not taken yet; `None` where the owner is this simulation.
+    pub(crate) mail: Option<Vec<ClientEvent>>,
     pub(crate) assembler: DirectoryAssembler,
     pub(crate) alarm: Alarm,
 }

@@ -2,9 +2,21 @@
 //! one and one whose inbox gateway is dead emit the same frames at the same moments over the same
 //! mixes with the same delays, and their entry gateway sends them the same.
 //!
+//! The same with people: the shipped `Messenger` owns the client and chats, sends a file, gets one, sends
+//! again what a third of lost round trips takes, over an entry gateway that restarts and an inbox
+//! gateway that dies.
+//!
 //! A comparator is worth what it finds: each fault planted here must show.
+#![allow(clippy::unwrap_used)] // Helpers of a test fail by panicking, like the test itself.
+
+#[path = "support/people.rs"]
+#[allow(dead_code)] // Shared with `files`, which uses the rest.
+mod people;
 
 use directory::Rate;
+use messaging::Draft;
+use people::People;
+use simulations::network::LinkModel;
 use simulations::observer::{Echo, HopSeen};
 use simulations::{Actor, Engine, Faults, Scenario, Transparent};
 use sphinx::{BuildError, DiscardReason, Hop, PacketFormat, PayloadBytes, Unwrapped};
@@ -88,6 +100,10 @@ fn watch<F: PacketFormat>(scenario: Scenario, what: Use) -> Seen {
         engine.with_client(WATCHED, |sut, now| sut.handle_close(inbox, now));
     }
     engine.run_for(Duration::from_secs(20));
+    seen(&engine)
+}
+
+fn seen<F: PacketFormat>(engine: &Engine<F>) -> Seen {
     let (client, entry) = (Actor::Client(WATCHED), Actor::Gateway(0));
     let told = &engine.clients()[WATCHED].told;
     let observer = engine.observer();
@@ -173,6 +189,107 @@ fn a_dead_inbox_gateway_shows_nothing() {
     // Idle and busy over the same dead gateway, so that both know the same of the network.
     let idle_dead = watch::<Transparent>(scenario(), Use::IdleDeadInbox);
     assert_eq!(difference(&idle_dead, &dead), None);
+}
+
+/// What the person at the watched client does, from the first second on.
+#[derive(Clone, Copy, PartialEq, Debug)]
+enum Deed {
+    Nothing,
+    Chats,
+    SendsAFile,
+    GetsAFile,
+}
+
+/// What happens to the network meanwhile.
+#[derive(Clone, Copy, PartialEq, Debug)]
+enum Trouble {
+    None,
+    /// Three round trips in ten are lost.
+    Loss,
+    /// The watched client's entry gateway dies and comes back.
+    Reconnect,
+    /// A gateway with inboxes of both dies for good.
+    DeadInbox,
+}
+
+fn live(deed: Deed, trouble: Trouble) -> Seen {
+    let mut scenario = scenario();
+    scenario.gateways = 5;
+    scenario.mixes_per_layer = 2;
+    if trouble == Trouble::Loss {
+        scenario.link = LinkModel {
+            loss: 0.035,
+            ..LinkModel::plain()
+        };
+    }
+    let mut people = People::new(Engine::<Transparent>::new(scenario), 2);
+    if deed != Deed::Nothing {
+        people.introduce(OTHER, WATCHED);
+    }
+    people.run_for(Duration::from_secs(12));
+    match deed {
+        Deed::Nothing | Deed::Chats => {}
+        Deed::SendsAFile => people.send_file(WATCHED, OTHER, "file", 60_000),
+        Deed::GetsAFile => people.send_file(OTHER, WATCHED, "file", 60_000),
+    }
+    for n in 0..20 {
+        if deed == Deed::Chats {
+            let text = |n: usize| Draft::text("x".repeat(n * 400));
+            people.send(WATCHED, OTHER, &format!("a{n}"), text(n));
+            people.send(OTHER, WATCHED, &format!("b{n}"), text(20 - n));
+        }
+        match (trouble, n) {
+            (Trouble::Reconnect, 4) => people.engine.kill(0),
+            (Trouble::Reconnect, 5) => people.engine.restart(0),
+            (Trouble::DeadInbox, 4) => people.engine.kill(2),
+            (Trouble::None | Trouble::Loss | Trouble::Reconnect | Trouble::DeadInbox, _) => {}
+        }
+        people.run_for(Duration::from_millis(2_013));
+    }
+    people.run_for(Duration::from_secs(40));
+    let (here, there) = (people.delivered(WATCHED), people.delivered(OTHER));
+    match (deed, trouble) {
+        (Deed::Nothing, _) => assert_eq!((here, there), (0, 0)),
+        // What lay at the gateway that died may still be asked for.
+        (Deed::Chats, Trouble::DeadInbox) => assert!(here > 5 && there > 5, "{here} {there}"),
+        (Deed::Chats, _) => assert!(here > 10 && there > 10, "{here} {there}"),
+        (Deed::SendsAFile, _) => assert!(people.persons[OTHER].records.len() > 10),
+        (Deed::GetsAFile, _) => assert!(people.persons[WATCHED].records.len() > 10),
+    }
+    seen(&people.engine)
+}
+
+/// Whatever a person does, the same is seen as of one who does nothing in the same trouble.
+fn nothing_shows(trouble: Trouble) {
+    let idle = live(Deed::Nothing, trouble);
+    assert!(idle.uplink.len() > 1_000, "{}", idle.uplink.len());
+    for deed in [Deed::Chats, Deed::SendsAFile, Deed::GetsAFile] {
+        let busy = live(deed, trouble);
+        assert_eq!(difference(&idle, &busy), None, "{deed:?} {trouble:?}");
+    }
+}
+
+#[test]
+fn people_look_the_same_whatever_they_do() {
+    nothing_shows(Trouble::None);
+}
+
+#[test]
+#[ignore = "takes a minute"]
+fn people_look_the_same_under_loss() {
+    nothing_shows(Trouble::Loss);
+}
+
+#[test]
+#[ignore = "takes a minute"]
+fn people_look_the_same_when_they_reconnect() {
+    nothing_shows(Trouble::Reconnect);
+}
+
+#[test]
+#[ignore = "takes a minute"]
+fn people_look_the_same_with_a_dead_inbox_gateway() {
+    nothing_shows(Trouble::DeadInbox);
 }
 
 #[test]

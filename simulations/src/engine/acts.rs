@@ -3,7 +3,9 @@
 use super::build::start_gateway;
 use super::{Actor, Engine, Event};
 use crate::scenario::Secret;
-use mizzle_core::client::{Client, DepositOrder, FetchClass, Flow, FlowClass, OpenOrder};
+use mizzle_core::client::{
+    Client, ClientEvent, DepositOrder, FetchClass, Flow, FlowClass, OpenOrder,
+};
 use mizzle_core::{Peer, Transmit};
 use sphinx::PacketFormat;
 use wire::frame::{Frame, boxed};
@@ -23,6 +25,12 @@ impl<F: PacketFormat> Engine<F> {
         let result = act(&mut self.clients[client].sut, now);
         self.drive(Actor::Client(client));
         result
+    }
+
+    /// From now on a client's owner is whoever calls this: it gets all events, and acknowledges.
+    pub fn take_mail(&mut self, client: usize) -> Vec<ClientEvent> {
+        let mail = self.clients[client].mail.get_or_insert_default();
+        std::mem::take(mail)
     }
 
     /// A client opens a fresh inbox. The address may be given to others at once.

@@ -199,6 +199,7 @@ fn build_clients<F: PacketFormat>(
             sut: Client::new(config, id, clock.anchor(), seeds),
             entry: *entry,
             told: Told::default(),
+            mail: None,
             assembler: DirectoryAssembler::new(),
             alarm: Alarm::default(),
         }

@@ -144,7 +144,9 @@ impl<F: PacketFormat> Engine<F> {
         while let Some(event) = self.clients[i].sut.poll_event() {
             let client = &mut self.clients[i];
             client.told.record(&event, now);
-            if let ClientEvent::Cell(inbox, cell, _) = event {
+            if let Some(mail) = &mut client.mail {
+                mail.push(event);
+            } else if let ClientEvent::Cell(inbox, cell, _) = event {
                 client.sut.handle_acknowledge(inbox, cell);
                 if self.scenario.faults.ack_off_clock {
                     self.send_off_clock(i);
