@@ -48,6 +48,8 @@ impl Announcement {
         for (name, text) in files {
             let path = dir.file(name);
             refuse_link(&path)?;
+            // What a killed daemon left is of no use, and on a full disk it is the room for ours.
+            let _ = std::fs::remove_file(&path);
             dir.write(name, Zeroizing::new(text).as_bytes())?;
         }
         Ok(Self {

@@ -64,7 +64,14 @@ impl Buckets {
         let mut head = [0; HEAD_LEN];
         file.read_exact_at(&mut head, 0)
             .map_err(|_| StoreError::damaged("the bucket file is too short"))?;
-        let width_ms = check_head(&head, master)?;
+        let width_ms = check_head(&head, master).map_err(|error| {
+            // A key that opens a bucket is the right one.
+            if matches!(error, StoreError::WrongKey) && opens_a_place(&file, master) {
+                StoreError::damaged("the header of the bucket file does not open")
+            } else {
+                error
+            }
+        })?;
         let len = file
             .metadata()
             .while_doing("reading the bucket file")?
@@ -233,6 +240,15 @@ fn open_place(master: &SealKey, bytes: &[u8; PLACE_LEN]) -> Option<(BucketNumber
     r.finish_padding().ok()?;
     let key = Reader::new(&key).array().ok()?;
     Some((number, SealKey::from_bytes(key)))
+}
+
+fn opens_a_place(file: &File, master: &SealKey) -> bool {
+    let master = derive(master, KEY_LABEL);
+    (0..BUCKETS_MAX as u32).any(|place| {
+        let mut bytes = [0; PLACE_LEN];
+        let read = file.read_exact_at(&mut bytes, offset(place));
+        read.is_ok() && open_place(&master, &bytes).is_some()
+    })
 }
 
 fn place_of(number: BucketNumber) -> Vec<u8> {
