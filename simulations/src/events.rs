@@ -364,7 +364,14 @@ impl<'a, const T: usize, I: Iterator<Item = Message>, W: Watch<T>> Events<'a, T,
     fn send(&mut self, mut packet: Packet, class: Class, drawn: Option<Draw>) {
         self.outcome.sent[class as usize] += 1;
         self.under_way += 1;
-        if T > 0 && packet.sent >= self.warm {
+        if T > 0
+            && let Some(lane) = self.watch.lane(&packet, class)
+            && lane < T
+        {
+            let mut row = [0.0; T];
+            row[lane] = 1.0;
+            packet.carry = self.rows.put(&row);
+        } else if T > 0 && packet.sent >= self.warm {
             self.ledger.open(self.chance, self.rest);
             if let Some(lane) = self.ledger.take(&packet, class) {
                 let mut row = [0.0; T];

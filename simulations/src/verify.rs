@@ -7,9 +7,10 @@
 //! may bring other numbers of the same kinds. Effort follows the tolerance: a measurement goes on until its 95 %
 //! interval is narrow against it, or a limit is reached.
 //!
-//! [`entry`] reads files · [`family`] knows what is asked · `mixes`, `layers`, `loopix`, `paths`, `clients`,
-//! `disclosure`, `flow` measure.
+//! [`entry`] reads files · [`family`] knows what is asked · `mixes`, `layers`, `users`, `loopix`, `paths`,
+//! `alarms`, `clients`, `disclosure`, `flow` measure.
 
+mod alarms;
 mod clients;
 mod disclosure;
 pub mod entry;
@@ -19,6 +20,7 @@ mod layers;
 mod loopix;
 mod mixes;
 mod paths;
+mod users;
 
 #[cfg(test)]
 mod tests;

@@ -1,13 +1,18 @@
 //! A5: statistical disclosure: whom does the target write to, from many rounds in each of which only the sets of senders
 //! and of receivers are seen?
 //!
-//! Rounds are batches, as in the literature; a continuous mix gives the same by delay-weighted counts, which is what
+//! The rules are in `attacks/profiles/rules.rs`. Rounds are batches, as in the literature; a continuous mix gives the same by delay-weighted counts, which is what
 //! A4 measures. Cover multiplies a round's size; an inbox that is not known to be somebody's ends the attack at the inbox.
+
+mod rules;
+
+pub use rules::{LeastSquares, Round, Statistical};
 
 use super::{Attack, AttackError, Findings, Progress, Setting};
 use crate::metrics::{Measure, Metric, mean, median_between, proportion};
 use crate::plot::{Axis, Figure, Point, Series, Shape};
 use crate::random::{Purpose, Stream};
+use rules::answers;
 
 /// As in the catalogue.
 pub const ATTACK: Attack = Attack {
@@ -38,12 +43,6 @@ struct World {
     answers: f64,
 }
 
-/// One round.
-struct Round {
-    sent: Vec<usize>,
-    got: Vec<usize>,
-}
-
 impl World {
     /// Friend `k` of a user.
     fn friend(&self, user: usize, k: usize) -> usize {
@@ -51,15 +50,12 @@ impl World {
         (user * 31 + k * 13 + 1) % self.users
     }
 
-    /// Rounds: of each only counts are kept. User 0 is the target; it is active in every other round.
+    /// User 0 is the target; it is active in every other round.
     fn rounds(&self, count: usize, draws: &mut Stream) -> Vec<Round> {
         let mut owed: Vec<usize> = Vec::new();
         (0..count)
             .map(|n| {
-                let mut round = Round {
-                    sent: vec![0; self.users],
-                    got: vec![0; self.users],
-                };
+                let mut round = Round::default();
                 let mut to_target = std::mem::take(&mut owed);
                 let own = if n % 2 == 0 { self.own } else { 0 };
                 for i in 0..self.batch {
@@ -80,11 +76,11 @@ impl World {
                             }
                         },
                     };
-                    round.sent[from] += 1;
-                    round.got[to] += 1;
+                    round.sent.push(from as u32);
+                    round.got.push(to as u32);
                     let mut dummies = self.cover;
                     while dummies >= 1.0 || (dummies > 0.0 && draws.chance(dummies)) {
-                        round.got[draws.below(self.users as u64) as usize] += 1;
+                        round.got.push(draws.below(self.users as u64) as u32);
                         dummies -= 1.0;
                     }
                 }
@@ -94,115 +90,34 @@ impl World {
     }
 }
 
-/// Each recipient's score by SDA; with `back`, the rounds in which the target receives count for whoever sent then.
+/// The target is user 0, who does not write to itself.
+fn others(mut scores: Vec<f64>) -> Vec<f64> {
+    scores[0] = f64::NEG_INFINITY;
+    scores
+}
+
+/// Each recipient's score by SDA; with `back`, friends who send when the target receives count too.
 fn sda(world: &World, rounds: &[Round], back: bool) -> Vec<f64> {
-    let (mut with, mut without) = (vec![0.0; world.users], vec![0.0; world.users]);
-    let (mut n_with, mut n_without) = (0.0, 0.0);
+    let mut statistical = Statistical::new(world.users);
     for round in rounds {
-        let active = round.sent[0] > 0;
-        let (sum, n) = match active {
-            true => (&mut with, &mut n_with),
-            false => (&mut without, &mut n_without),
-        };
-        *n += 1.0;
-        for (s, got) in sum.iter_mut().zip(&round.got) {
-            *s += *got as f64;
-        }
+        statistical.add(round.sent.contains(&0), round.got.iter().copied());
     }
-    let mut scores: Vec<f64> = with
-        .iter()
-        .zip(&without)
-        .map(|(a, b)| a / f64::max(n_with, 1.0) - b / f64::max(n_without, 1.0))
-        .collect();
+    let mut scores = statistical.scores();
     if back {
-        // Friends send more in rounds in which the target gets more: covariance, scaled like the other half.
-        let n = rounds.len() as f64;
-        let got = rounds.iter().map(|r| r.got[0] as f64).sum::<f64>() / n;
-        for (user, score) in scores.iter_mut().enumerate() {
-            let sent = rounds.iter().map(|r| r.sent[user] as f64).sum::<f64>() / n;
-            let both = rounds
-                .iter()
-                .map(|r| (r.got[0] as f64 - got) * (r.sent[user] as f64 - sent))
-                .sum::<f64>()
-                / n;
-            *score += both;
+        for (score, more) in scores.iter_mut().zip(answers(world.users, rounds, 0)) {
+            *score += more;
         }
     }
-    scores[0] = f64::NEG_INFINITY;
-    scores
+    others(scores)
 }
 
-/// The target's profile by least squares over all senders: (UᵀU + εI)⁻¹ Uᵀ Y, the row of the target.
+/// The target's profile by least squares over all senders, and one unknown more for what no sender explains.
 fn lsda(world: &World, rounds: &[Round]) -> Vec<f64> {
-    let n = world.users;
-    // One unknown more for what no sender explains: cover.
-    let size = n + 1;
-    let mut square = vec![vec![0.0; size]; size];
-    for round in rounds {
-        let active: Vec<(usize, f64)> = round
-            .sent
-            .iter()
-            .enumerate()
-            .filter(|(_, c)| **c > 0)
-            .map(|(u, c)| (u, *c as f64))
-            .chain([(n, 1.0)])
-            .collect();
-        for (a, x) in &active {
-            for (b, y) in &active {
-                square[*a][*b] += x * y;
-            }
-        }
-    }
-    for (i, row) in square.iter_mut().enumerate() {
-        row[i] += 1e-3;
-    }
-    // The row of the inverse that belongs to the target, by solving for its unit vector.
-    let weights = solve(square, 0);
-    let mut scores = vec![0.0; n];
-    for round in rounds {
-        let weight: f64 = round
-            .sent
-            .iter()
-            .enumerate()
-            .map(|(u, c)| weights[u] * *c as f64)
-            .sum::<f64>()
-            + weights[n];
-        for (score, got) in scores.iter_mut().zip(&round.got) {
-            *score += weight * *got as f64;
-        }
-    }
-    scores[0] = f64::NEG_INFINITY;
-    scores
-}
-
-/// Solves `a x = e_which` (Gauss, with pivots).
-fn solve(mut a: Vec<Vec<f64>>, which: usize) -> Vec<f64> {
-    let n = a.len();
-    let mut b = vec![0.0; n];
-    b[which] = 1.0;
-    for column in 0..n {
-        let largest =
-            (column..n).max_by(|i, j| a[*i][column].abs().total_cmp(&a[*j][column].abs()));
-        let pivot = largest.unwrap_or(column);
-        a.swap(column, pivot);
-        b.swap(column, pivot);
-        let (head, tail) = a.split_at_mut(column + 1);
-        let top = &head[column];
-        for (row, below) in tail.iter_mut().enumerate() {
-            let factor = below[column] / top[column];
-            if factor != 0.0 {
-                for k in column..n {
-                    below[k] -= factor * top[k];
-                }
-                b[column + 1 + row] -= factor * b[column];
-            }
-        }
-    }
-    for row in (0..n).rev() {
-        let known: f64 = (row + 1..n).map(|k| a[row][k] * b[k]).sum();
-        b[row] = (b[row] - known) / a[row][row];
-    }
-    b
+    let squares = LeastSquares::of(rounds, world.users, true);
+    others(squares.map_or_else(
+        || vec![0.0; world.users],
+        |s| s.profile(rounds, world.users, 0),
+    ))
 }
 
 /// How many of the target's friends are among the first m.
@@ -319,7 +234,12 @@ fn null(findings: &mut Findings, world: &World, setting: &Setting) {
             let mut seen = world.rounds(60, &mut draws);
             for round in &mut seen {
                 // Recipients are renamed at random: what was sent says nothing about who got it.
-                draws.shuffle(&mut round.got);
+                let mut names: Vec<u32> = (0..world.users as u32).collect();
+                draws.shuffle(&mut names);
+                round
+                    .got
+                    .iter_mut()
+                    .for_each(|to| *to = names[*to as usize]);
             }
             let p = precision(world, &rule(world, &seen));
             hits += (p * world.friends as f64).round() as u64;
@@ -379,12 +299,5 @@ mod tests {
             assert_eq!(friends.len(), world.friends);
             assert!(!friends.contains(&0));
         }
-    }
-
-    #[test]
-    fn a_solution_solves() {
-        let a = vec![vec![0.0, 2.0], vec![4.0, 1.0]];
-        let x = solve(a, 0);
-        assert!((2.0 * x[1] - 1.0).abs() < 1e-12 && (4.0 * x[0] + x[1]).abs() < 1e-12);
     }
 }

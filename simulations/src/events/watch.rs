@@ -48,6 +48,11 @@ impl Orders {
 pub trait Watch<const T: usize> {
     /// Before anything happens.
     fn begin(&mut self, _orders: &mut Orders) {}
+    /// A lane for a packet that is sent now, where its mass is 1; then the engine does not track it by itself. Several
+    /// packets may have the same lane: what is followed then is their sender, not a message.
+    fn lane(&mut self, _packet: &Packet, _class: Class) -> Option<usize> {
+        None
+    }
     /// A packet was sent.
     fn sent(&mut self, _now: f64, _packet: &Packet, _class: Class, _orders: &mut Orders) {}
     /// A packet sets out for a node (by number), or for its end.

@@ -111,42 +111,62 @@ fn gap_epochs(draws: &mut Stream, online: f64) -> u64 {
     (ln(draws.uniform()) / ln(online)).floor() as u64
 }
 
+/// Packets of one run of the engines' traffic.
+const PACKETS: f64 = 4e6;
+/// Packets of a whole experiment.
+const PACKETS_MAX: f64 = 6e8;
+
 /// Links of idle and of active clients, each judged by the likelihood of what it carried; advantage.
 pub(super) fn activity(p: &Params<'_>, task: &Task) -> Result<Answer, String> {
     let cover = p.number("cover", 0.0, 1e6)?;
     let real = p.number("real", 0.0, 1e6)?;
-    let seconds = p.number("T", 0.0, 1e9)?;
+    let seconds = p.number("T", 1e-9, 1e9)?;
+    let each = (2.0 * cover + real) * seconds;
+    if each > 1e7 {
+        return Err("more than ten million packets on one link: too many to run".into());
+    }
     let closed = added::advantage(cover, real, seconds);
     let threshold = added::threshold(cover, real, seconds);
-    let mut draws = Stream::new(task.seed, Purpose::CLIENT, 0);
-    let (mut right, mut wrong, mut clients) = (0u64, 0u64, 0u64);
-    loop {
-        for _ in 0..4_000 {
-            let covers = draws.poisson(cover * seconds);
-            wrong += u64::from(covers as f64 > threshold);
-            let covers = draws.poisson(cover * seconds);
-            let both = covers + draws.poisson(real * seconds);
-            right += u64::from(both as f64 > threshold);
-            clients += 1;
+    let mut design = Design::bare(1, 1, 1.0);
+    design.emission = Emission {
+        payload_rate: cover,
+        cover: Cover::Add,
+        ..Emission::default()
+    };
+    let at_once = (PACKETS / each.max(1.0)).clamp(2.0, 4_000.0) as u32;
+    let most = (PACKETS_MAX / each.max(1.0)).clamp(2_000.0, 4e6) as u64;
+    // How many of these clients sent more than is likely for an idle one.
+    let loud = |demand: Demand, seed: u64| {
+        let mut counts = vec![0u64; at_once as usize];
+        for message in Traffic::new(&design, at_once, demand, seed, seconds) {
+            counts[message.sender as usize] += 1;
         }
+        counts.iter().filter(|n| **n as f64 > threshold).count() as u64
+    };
+    let (mut right, mut wrong, mut clients) = (0u64, 0u64, 0u64);
+    for run in 0.. {
+        wrong += loud(Demand::Nothing, replication_seed(task.seed, 2 * run));
+        right += loud(
+            Demand::poisson(real),
+            replication_seed(task.seed, 2 * run + 1),
+        );
+        clients += u64::from(at_once);
         let (hit, miss) = (
             share_interval(right, clients),
             share_interval(wrong, clients),
         );
         let value = hit.value - miss.value;
         let half = hit.half_width().hypot(miss.half_width());
-        if half <= task.half_width || clients >= 4_000_000 {
+        if half <= task.half_width || clients >= most {
             let interval = Interval {
                 value,
                 low: value - half,
                 high: value + half,
                 count: clients,
             };
-            return Ok(Answer::new(
-                interval,
-                Some(closed),
-                "likelihood ratio on drawn links",
-            ));
+            let note = "clients' traffic of the engines, likelihood ratio";
+            return Ok(Answer::new(interval, Some(closed), note));
         }
     }
+    unreachable!("runs do not end")
 }

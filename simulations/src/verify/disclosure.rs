@@ -1,8 +1,9 @@
 //! Statistical disclosure in rounds, as in the literature: in each round the target writes to one of its friends, and
-//! the others to anybody.
+//! the others to anybody. The rules are those of attack A5.
 
 use super::family::Params;
 use super::{Answer, Task};
+use crate::attacks::profiles::{LeastSquares, Round, Statistical};
 use crate::random::{Keyed, Purpose, Stream, replication_seed};
 use crate::stats::Welford;
 use anonymity::Value;
@@ -32,7 +33,7 @@ pub(super) fn statistical(p: &Params<'_>, task: &Task) -> Result<Answer, String>
         shares.push(found(recipients, batch, friends, needed as u64, seed));
         let interval = shares.interval();
         if rule.done(&interval) {
-            let mut answer = Answer::new(interval, None, "rounds drawn, top m by count");
+            let mut answer = Answer::new(interval, None, "rounds drawn, SDA of A5");
             if let super::Expected::Several(all) = &p.0.expected
                 && let Some(said) = all.get("t")
                 && *said != needed
@@ -45,37 +46,31 @@ pub(super) fn statistical(p: &Params<'_>, task: &Task) -> Result<Answer, String>
 }
 
 fn found(recipients: u32, batch: u32, friends: u32, rounds: u64, seed: u64) -> f64 {
-    let mut counts = vec![0u32; recipients as usize];
+    let mut attack = Statistical::new(recipients as usize);
     let mut draws = Stream::new(seed, Purpose::RECEIVER, 0);
-    // The friends are the first: recipients are alike otherwise.
-    for _ in 0..rounds {
-        counts[draws.below(u64::from(friends)) as usize] += 1;
-    }
-    // Others: two recipients from each word, of 32 bits; the bias is below N/2³².
-    let others = rounds * u64::from(batch - 1);
     let keyed = Keyed::new(seed, Purpose::SENDER);
-    let mut drawn = 0;
-    let mut block = 0;
-    while drawn < others {
-        for word in keyed.block(0, block) {
-            for half in [word >> 32, word & 0xffff_ffff] {
-                if drawn < others {
-                    counts[((half * u64::from(recipients)) >> 32) as usize] += 1;
-                    drawn += 1;
-                }
-            }
-        }
-        block += 1;
+    let blocks = u64::from(batch).div_ceil(4);
+    for round in 0..rounds {
+        // The friends are the first: recipients are alike otherwise.
+        let own = draws.below(u64::from(friends)) as u32;
+        // Others: two recipients from each word, of 32 bits; the bias is below N/2³².
+        let to = |half: u64| ((half * u64::from(recipients)) >> 32) as u32;
+        let words = (0..blocks).flat_map(|i| keyed.block(0, round * blocks + i));
+        let others = words.flat_map(|word| [to(word >> 32), to(word & 0xffff_ffff)]);
+        attack.add(true, others.take(batch as usize - 1).chain([own]));
     }
-    // The m with most; ties by chance.
-    let mut order: Vec<(u32, u64, usize)> = counts
-        .iter()
+    // The m with the highest scores; ties by chance.
+    let scores = attack.scores();
+    let mut order: Vec<(f64, u64, usize)> = scores
+        .into_iter()
         .enumerate()
-        .map(|(i, c)| (*c, keyed.block(1, i as u64)[0], i))
+        .map(|(i, score)| (score, keyed.block(1, i as u64)[0], i))
         .collect();
     let place = order.len() - friends as usize;
     if place > 0 {
-        order.select_nth_unstable(place);
+        order.select_nth_unstable_by(place, |a, b| {
+            a.0.total_cmp(&b.0).then(a.1.cmp(&b.1)).then(a.2.cmp(&b.2))
+        });
     }
     let hits = order[place..]
         .iter()
@@ -102,7 +97,7 @@ pub(super) fn least_squares(p: &Params<'_>, task: &Task) -> Result<Answer, Strin
         ratios.push(profiles(users, recipients, batch, rounds, seed)?);
         let interval = ratios.interval();
         if rule.done(&interval) {
-            let note = "rounds drawn, normal equations solved";
+            let note = "rounds drawn, LSDA of A5";
             return Ok(Answer::new(interval, Some(Value::approximate(1.0)), note));
         }
     }
@@ -134,33 +129,24 @@ fn profiles(
             row.iter().scan(0.0, add).collect()
         })
         .collect();
-    let mut square = vec![vec![0.0; users]; users];
-    let mut mixed = vec![vec![0.0; recipients]; users];
-    let (mut sent, mut got) = (vec![0.0; users], vec![0.0; recipients]);
-    for _ in 0..rounds {
-        sent.fill(0.0);
-        got.fill(0.0);
-        for _ in 0..batch {
-            let from = draws.below(users as u64) as usize;
-            let u = draws.uniform();
-            let to = running[from]
-                .partition_point(|w| *w < u)
-                .min(recipients - 1);
-            sent[from] += 1.0;
-            got[to] += 1.0;
-        }
-        let active: Vec<usize> = (0..users).filter(|i| sent[*i] > 0.0).collect();
-        let reached: Vec<usize> = (0..recipients).filter(|j| got[*j] > 0.0).collect();
-        for &i in &active {
-            for &k in &active {
-                square[i][k] += sent[i] * sent[k];
+    let seen: Vec<Round> = (0..rounds)
+        .map(|_| {
+            let mut round = Round::default();
+            for _ in 0..batch {
+                let from = draws.below(users as u64) as usize;
+                let u = draws.uniform();
+                let to = running[from].partition_point(|w| *w < u);
+                round.sent.push(from as u32);
+                round.got.push(to.min(recipients - 1) as u32);
             }
-            for &j in &reached {
-                mixed[i][j] += sent[i] * got[j];
-            }
-        }
-    }
-    solve(&mut square, &mut mixed).ok_or("the rounds do not tell the senders apart")?;
+            round
+        })
+        .collect();
+    let squares = LeastSquares::of(&seen, users, false);
+    let squares = squares.ok_or("the rounds do not tell the senders apart")?;
+    let found: Vec<Vec<f64>> = (0..users)
+        .map(|user| squares.profile(&seen, recipients, user))
+        .collect();
     let (mut error, mut theory) = (0.0, 0.0);
     let share = 1.0 / users as f64;
     for j in 0..recipients {
@@ -171,49 +157,8 @@ fn profiles(
         let one = least_squares_error(f64::from(rounds), f64::from(batch), share, variance);
         theory += one.value * users as f64;
         for (i, row) in profile.iter().enumerate() {
-            error += (mixed[i][j] - row[j]).powi(2);
+            error += (found[i][j] - row[j]).powi(2);
         }
     }
     Ok(error / theory)
-}
-
-/// Solves `a x = b` for all columns of `b` in place (Gauss, by the largest pivot).
-fn solve(a: &mut [Vec<f64>], b: &mut [Vec<f64>]) -> Option<()> {
-    let n = a.len();
-    for column in 0..n {
-        let pivot =
-            (column..n).max_by(|i, k| a[*i][column].abs().total_cmp(&a[*k][column].abs()))?;
-        a.swap(column, pivot);
-        b.swap(column, pivot);
-        let top = a[column].clone();
-        let right = b[column].clone();
-        if top[column].abs() < 1e-9 {
-            return None;
-        }
-        for row in 0..n {
-            if row == column {
-                continue;
-            }
-            let factor = a[row][column] / top[column];
-            if factor != 0.0 {
-                for k in column..n {
-                    a[row][k] -= factor * top[k];
-                }
-                for (mine, theirs) in b[row].iter_mut().zip(&right) {
-                    *mine -= factor * theirs;
-                }
-            }
-        }
-    }
-    for (row, right) in a
-        .iter()
-        .enumerate()
-        .zip(b.iter_mut())
-        .map(|((i, r), b)| (r[i], b))
-    {
-        for x in right {
-            *x /= row;
-        }
-    }
-    Some(())
 }

@@ -1,7 +1,7 @@
 //! What kind of number an entry is, by the names of its parameters, its metric and its description.
 
 use super::entry::Entry;
-use super::{Answer, Task, clients, disclosure, flow, layers, loopix, mixes, paths};
+use super::{Answer, Task, alarms, clients, disclosure, flow, layers, loopix, mixes, paths, users};
 
 /// A kind of number.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -91,11 +91,11 @@ impl Family {
             Self::Timed => mixes::timed(&p, task),
             Self::Latency => layers::latency(&p, task),
             Self::Layers => layers::messages(&p, task),
-            Self::Users => layers::users(&p, task),
+            Self::Users => users::entropy(&p, task),
             Self::Likelihood => loopix::likelihood(&p, task),
             Self::CorruptPath => paths::corrupt(&p, task),
-            Self::Blocking => paths::blocking(&p, task),
-            Self::LoopAlarm => paths::loop_alarm(&p, task),
+            Self::Blocking => alarms::blocking(&p, task),
+            Self::LoopAlarm => alarms::loop_alarm(&p, task),
             Self::Queue => clients::queue(&p, task),
             Self::Intersection => clients::intersection(&p, task),
             Self::Activity => clients::activity(&p, task),
@@ -134,6 +134,29 @@ impl Params<'_> {
     pub(super) fn either(&self, a: &str, b: &str, least: f64, most: f64) -> Result<f64, String> {
         let name = if self.0.params.contains_key(a) { a } else { b };
         self.number(name, least, most)
+    }
+
+    /// A number that only the description says, as in `U=100`; else `otherwise`.
+    pub(super) fn said(
+        &self,
+        name: &str,
+        otherwise: f64,
+        least: f64,
+        most: f64,
+    ) -> Result<f64, String> {
+        let words = self.0.what.split(|c: char| c.is_whitespace() || c == ',');
+        let value = words
+            .filter_map(|word| word.strip_prefix(name)?.strip_prefix('='))
+            .next();
+        let Some(value) = value else {
+            return Ok(otherwise);
+        };
+        match value.parse::<f64>() {
+            Ok(x) if (least..=most).contains(&x) => Ok(x),
+            _ => Err(format!(
+                "the description says {name}={value}: from {least} to {most} can be run"
+            )),
+        }
     }
 
     /// The metric.

@@ -1,15 +1,15 @@
-//! Layers of Poisson mixes, by the sweep: latency, and entropy over messages and over users.
+//! Layers of Poisson mixes, by the sweep: latency, and entropy over messages.
 
 use super::family::Params;
 use super::{Answer, Fault, Task};
 use crate::design::{Design, Packet, Placement, Plan};
 use crate::message::{Class, Message};
-use crate::outcome::{Options, Outcome, Probe, Tracked, Users};
+use crate::outcome::{Options, Outcome, Probe, Tracked};
 use crate::random::{Purpose, Stream, replication_seed};
 use crate::stats::{Interval, Welford, quantile_interval};
 use crate::{events, sweep};
 use anonymity::network::Layers;
-use anonymity::{latency as erlang, network, users as over_users};
+use anonymity::{latency as erlang, network};
 
 /// Messages tracked at a time.
 const LANES: usize = 8;
@@ -26,7 +26,6 @@ pub(super) struct Tracking {
     pub(super) rate: f64,
     /// Who sends and receives them, each as often as any other.
     pub(super) population: u32,
-    pub(super) users: Users,
     pub(super) by_events: bool,
 }
 
@@ -44,12 +43,11 @@ impl Tracking {
             design: Design::bare(layers, width, mean),
             rate,
             population: 1_000,
-            users: Users::None,
             by_events: false,
         }
     }
 
-    fn plan(&self, seed: u64, fault: Fault) -> Result<Plan, String> {
+    pub(super) fn plan(&self, seed: u64, fault: Fault) -> Result<Plan, String> {
         let plan = Plan::new(&self.design, seed).map_err(|e| e.to_string())?;
         #[cfg(test)]
         let plan = plan.broken(fault);
@@ -58,7 +56,7 @@ impl Tracking {
         Ok(plan)
     }
 
-    fn run<const T: usize>(
+    pub(super) fn run<const T: usize>(
         &self,
         plan: &Plan,
         options: &Options,
@@ -88,8 +86,7 @@ impl Tracking {
         for round in 0.. {
             let seed = replication_seed(task.seed, round);
             let plan = self.plan(seed, task.fault)?;
-            let mut options = Options::new(seed, wanted);
-            options.users = self.users;
+            let options = Options::new(seed, wanted);
             let messages = steady(seed, self.rate, self.population);
             let outcome = self.run::<LANES>(&plan, &options, messages, &mut ())?;
             for group in outcome.tracked.chunk_by(|a, b| a.group == b.group) {
@@ -335,18 +332,4 @@ pub(super) fn messages(p: &Params<'_>, task: &Task) -> Result<Answer, String> {
         Some(closed),
         "sweep, by first honest layer",
     ))
-}
-
-/// Entropy over users: N users who each send x packets in a mean hop delay, one mix in each layer (as in dense
-/// traffic).
-pub(super) fn users(p: &Params<'_>, task: &Task) -> Result<Answer, String> {
-    let population = p.whole("N", 2, 1_000_000)?;
-    let x = p.number("x", 1e-4, 1e3)?;
-    let layers = p.whole("L", 1, 20)?;
-    let mut tracking = Tracking::poisson(layers, 1, x * f64::from(population), 1.0);
-    tracking.population = population;
-    tracking.users = Users::Receivers(population);
-    let (value, _) = tracking.measure(task, |t| t.user_entropy)?;
-    let closed = over_users::entropy(f64::from(population), x, layers);
-    Ok(Answer::new(value, Some(closed), "sweep"))
 }

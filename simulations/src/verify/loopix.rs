@@ -1,173 +1,133 @@
-//! Loopix' likelihood difference (USENIX Security 2017, §4.1.3): 100 users send 2 messages a unit of time each; all
-//! messages of two of them are labelled, and an honest mix gives each packet that leaves the mean label of its pool. The
-//! measure is |ln(p₀/p₁)|, the ratio of the two labels in a pool of the last layer in steady state, in nats; pools in which
-//! one of the labels is missing do not count (they are the experiment's δ).
+//! Loopix' likelihood difference (USENIX Security 2017, §4.1.3), on the event engine.
 //!
-//! The paper says neither which of the two senders' messages carry labels nor when it looks; this is the reading in
-//! which nothing is left to choose. Labels belong to senders, not to messages, so the engines' posteriors do not give
-//! it, and the network is followed here.
+//! All users send by a Poisson clock, real messages and cover alike. Two of them are challengers: each is given one
+//! message in every unit of time, which waits for a tick of its clock and is then labelled; their cover is not. An
+//! honest mix gives each packet that leaves the mean label of its pool, a corrupt one passes labels on as they came.
+//! After a hundred units the pools of the last layer, taken as honest, are looked at: the measure is the mean of
+//! |ln(p₀/p₁)|, the ratio of the two labels in a pool, in nats.
+//!
+//! Everything is stationary by then, so that one run is looked at several times; what counts as one
+//! observation is a run.
 
 use super::family::Params;
 use super::{Answer, Task};
+use crate::design::{Cover, Design, Emission, Packet, Placement, Plan};
+use crate::events::{Events, Watch};
+use crate::message::Class;
+use crate::outcome::Options;
 use crate::random::{Purpose, Stream, replication_seed};
 use crate::stats::Welford;
-use std::cmp::Reverse;
-use std::collections::BinaryHeap;
+use crate::traffic::{Demand, Traffic, Written};
 
-const USERS: u64 = 100;
-/// Messages of a user in a unit of time.
+/// Users, where the entry does not say.
+const USERS: f64 = 100.0;
+/// Ticks of a user's clock in a unit of time, where the entry does not say.
 const RATE: f64 = 2.0;
-/// Looks at the last layer in one run, so far apart that they hardly know of each other.
-const LOOKS: u32 = 8;
+/// For so long the challengers send before anybody looks.
+const CHALLENGE: f64 = 100.0;
+/// Looks at the last layer in one run.
+const LOOKS: u32 = 12;
 
 pub(super) fn likelihood(p: &Params<'_>, task: &Task) -> Result<Answer, String> {
-    let mu = p.number("mu", 0.02, 100.0)?;
     let layers = p.whole("layers", 1, 20)?;
     let width = p.whole("width", 1, 100)?;
     let corrupt = p.whole("corrupt", 0, layers * width)?;
-    let rule = task.rule(40, 4_000);
+    let game = Game {
+        mu: p.number("mu", 0.02, 100.0)?,
+        layers,
+        width,
+        corrupt: f64::from(corrupt) / f64::from(layers * width),
+        users: p.said("U", USERS, 3.0, 10_000.0)?.round() as u32,
+        rate: p.said("lam", RATE, 1.001, 1_000.0)?,
+    };
+    let rule = task.rule(40, 3_000);
     let mut runs = Welford::default();
     for run in 0..2 * rule.most {
-        let seed = replication_seed(task.seed, run);
-        if let Some(mean) = Network::new(mu, layers, width, corrupt, seed).look() {
+        if let Some(mean) = game.play(replication_seed(task.seed, run), task)? {
             runs.push(mean);
         }
         let interval = runs.interval();
         if rule.done(&interval) {
-            return Ok(Answer::new(interval, None, "labels followed through pools"));
+            let note =
+                "event engine, clients' traffic of the engines; labels followed through pools";
+            return Ok(Answer::new(interval, None, note));
         }
     }
     Err("the two senders are never in one pool".into())
 }
 
-#[derive(Clone, Copy, Default)]
-struct Pool {
-    packets: u32,
-    labels: [f64; 2],
-    corrupt: bool,
-}
-
-/// A packet inside a mix; a corrupt one leaves it its own label.
-#[derive(Clone, Copy)]
-struct Held {
-    node: u32,
-    labels: [f64; 2],
-}
-
-struct Network {
+struct Game {
     mu: f64,
     layers: u32,
     width: u32,
-    pools: Vec<Pool>,
-    held: Vec<Held>,
-    free: Vec<u32>,
-    leaving: BinaryHeap<Reverse<(u64, u32)>>,
-    draws: Stream,
+    /// Share of all mixes.
+    corrupt: f64,
+    users: u32,
+    rate: f64,
 }
 
-impl Network {
-    fn new(mu: f64, layers: u32, width: u32, corrupt: u32, seed: u64) -> Self {
-        let mut pools = vec![Pool::default(); (layers * width) as usize];
-        let mut order: Vec<usize> = (0..pools.len()).collect();
-        Stream::new(seed, Purpose::PLACEMENT, 0).shuffle(&mut order);
-        for node in order.into_iter().take(corrupt as usize) {
-            pools[node].corrupt = true;
-        }
-        Self {
-            mu,
-            layers,
-            width,
-            pools,
-            held: Vec::new(),
-            free: Vec::new(),
-            leaving: BinaryHeap::new(),
-            draws: Stream::new(seed, Purpose::DELAY, 0),
-        }
-    }
+/// What the challengers were given to send has a label; their cover has none.
+struct Labels;
 
+impl Watch<2> for Labels {
+    fn lane(&mut self, packet: &Packet, class: Class) -> Option<usize> {
+        (class == Class::Payload).then_some(packet.sender as usize)
+    }
+}
+
+impl Game {
     /// Mean over looks and over the pools of the last layer in which both labels are.
-    fn look(&mut self) -> Option<f64> {
+    fn play(&self, seed: u64, task: &Task) -> Result<Option<f64>, String> {
         let way = f64::from(self.layers) / self.mu;
+        // Nearly every packet is through in a burn-in.
+        let start = 4.0 * way + 8.0 / self.mu;
+        let gap = 2.0 * way;
+        let end = start + CHALLENGE + f64::from(LOOKS) * gap;
+        let mut design = Design::bare(self.layers, self.width, 1.0 / self.mu);
+        design.emission = Emission {
+            payload_rate: self.rate,
+            cover: Cover::Substitute,
+            ..Emission::default()
+        };
+        design.corrupt_mixes = Placement::Random(self.corrupt);
+        let mut plan = Plan::new(&design, seed).map_err(|e| e.to_string())?;
+        #[cfg(test)]
+        {
+            plan = plan.broken(task.fault);
+        }
+        #[cfg(not(test))]
+        let super::Fault::None = task.fault;
+        let last = (self.layers - 1) * self.width;
+        plan.corrupt[last as usize..].fill(false);
+        let mut phases = Stream::new(seed, Purpose::CLIENT, u64::MAX);
+        let mut given: Vec<Written> = (0..2u32)
+            .flat_map(|from| {
+                let first = start + phases.uniform();
+                let to = 2;
+                (0..(end - first) as u32 + 1).map(move |n| Written {
+                    time: first + f64::from(n),
+                    from,
+                    to,
+                })
+            })
+            .collect();
+        given.sort_by(|a, b| a.time.total_cmp(&b.time));
+        let traffic = Traffic::new(&design, self.users, Demand::Trace(given), seed, f64::MAX);
+        let mut options = Options::new(seed, 0);
+        options.tracked = Vec::new();
+        let mut labels = Labels;
+        let mut engine = Events::new(&plan, traffic, &options, &mut labels);
         let mut ratios = Welford::default();
-        let mut arrival = 0.0;
-        let mut next_look = 5.0 * way;
-        for _ in 0..LOOKS {
-            while self.next_leaving().min(arrival) < next_look {
-                if arrival <= self.next_leaving() {
-                    let sender = self.draws.below(USERS) as usize;
-                    let mut labels = [0.0; 2];
-                    if let Some(label) = labels.get_mut(sender) {
-                        *label = 1.0;
-                    }
-                    self.enter(arrival, 0, labels);
-                    arrival += self.draws.exponential(1.0 / (USERS as f64 * RATE));
-                } else {
-                    self.leave();
-                }
-            }
-            let last = (self.layers - 1) * self.width;
-            for pool in &self.pools[last as usize..] {
-                let [a, b] = pool.labels;
-                if a > 1e-200 && b > 1e-200 {
+        for look in 0..LOOKS {
+            let at = start + CHALLENGE + f64::from(look) * gap;
+            engine.run_until(at).map_err(|e| e.to_string())?;
+            for node in last..last + self.width {
+                let (_, [a, b]) = engine.pool(node);
+                if *a > 0.0 && *b > 0.0 {
                     ratios.push((a / b).ln().abs());
                 }
             }
-            next_look += 2.0 * way;
         }
-        (ratios.count() > 0).then(|| ratios.mean())
-    }
-
-    fn next_leaving(&self) -> f64 {
-        match self.leaving.peek() {
-            Some(Reverse((time, _))) => f64::from_bits(*time),
-            None => f64::INFINITY,
-        }
-    }
-
-    fn enter(&mut self, now: f64, layer: u32, labels: [f64; 2]) {
-        let node = layer * self.width + self.draws.below(u64::from(self.width)) as u32;
-        let pool = &mut self.pools[node as usize];
-        pool.packets += 1;
-        for (sum, label) in pool.labels.iter_mut().zip(labels) {
-            *sum += label;
-        }
-        let held = Held { node, labels };
-        let slot = match self.free.pop() {
-            Some(slot) => {
-                self.held[slot as usize] = held;
-                slot
-            }
-            None => {
-                self.held.push(held);
-                self.held.len() as u32 - 1
-            }
-        };
-        let leaves = now + self.draws.exponential(1.0 / self.mu);
-        // Times are positive: their bits are in their order.
-        self.leaving.push(Reverse((leaves.to_bits(), slot)));
-    }
-
-    fn leave(&mut self) {
-        let Some(Reverse((time, slot))) = self.leaving.pop() else {
-            return;
-        };
-        let Held { node, mut labels } = self.held[slot as usize];
-        self.free.push(slot);
-        let pool = &mut self.pools[node as usize];
-        if !pool.corrupt {
-            labels = pool.labels.map(|sum| sum / f64::from(pool.packets));
-        }
-        pool.packets -= 1;
-        for (sum, label) in pool.labels.iter_mut().zip(labels) {
-            *sum = if pool.packets == 0 {
-                0.0
-            } else {
-                (*sum - label).max(0.0)
-            };
-        }
-        let layer = node / self.width + 1;
-        if layer < self.layers {
-            self.enter(f64::from_bits(time), layer, labels);
-        }
+        Ok((ratios.count() > 0).then(|| ratios.mean()))
     }
 }
