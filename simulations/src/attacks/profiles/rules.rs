@@ -175,9 +175,9 @@ mod tests {
             vec![1.0, 0.0, 3.0],
         ];
         let b = inverse(a.clone()).unwrap();
-        for i in 0..3 {
+        for (i, row) in a.iter().enumerate() {
             for j in 0..3 {
-                let x: f64 = (0..3).map(|k| a[i][k] * b[k][j]).sum();
+                let x: f64 = row.iter().zip(&b).map(|(a, b)| a * b[j]).sum();
                 assert!((x - f64::from(u8::from(i == j))).abs() < 1e-12);
             }
         }
