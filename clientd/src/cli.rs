@@ -276,7 +276,11 @@ fn init(config: &Config) -> Result<(), NodeError> {
     let network = read_network(&config.network)?;
     let dir = DataDir::open(&config.data_dir)?;
     let config = MessengerConfig::new(*network.id());
-    let vault::Opened { messenger, .. } = vault::open(&dir, &config, Clock::start().unix())?;
+    let opened = vault::open(&dir, &config, Clock::start().unix())?;
+    if let Some(degraded) = &opened.degraded {
+        say(degraded)?;
+    }
+    let messenger = opened.messenger;
     let id = ContactId::of(&messenger.identity());
     say(&format!(
         "your keys are in {}; your contact id is {id}",

@@ -42,28 +42,14 @@ pub(crate) enum Ask {
 impl Ask {
     /// Whether it brings something that must be kept: refused while the disk is full.
     pub(crate) fn grows(&self) -> bool {
-        match self {
+        matches!(
+            self,
             Self::NewCard(_)
-            | Self::NewContact(_)
-            | Self::Send(..)
-            | Self::AcceptFile(..)
-            | Self::NewApp(_) => true,
-            Self::Info
-            | Self::Health
-            | Self::Status
-            | Self::Contacts(..)
-            | Self::Contact(_)
-            | Self::MessageState(..)
-            | Self::Apps(..)
-            | Self::App(_)
-            | Self::ChangeContact(..)
-            | Self::RemoveContact(_)
-            | Self::Read(..)
-            | Self::CancelFile(..)
-            | Self::WipeConversation(_)
-            | Self::Acknowledge(_)
-            | Self::RevokeApp(_) => false,
-        }
+                | Self::NewContact(_)
+                | Self::Send(..)
+                | Self::AcceptFile(..)
+                | Self::NewApp(_)
+        )
     }
 
     /// Whether the answer must wait until something is durable.

@@ -2,7 +2,7 @@
 //!
 //! A daemon never ends over a damaged store, for whoever starts it again would start it for ever: what
 //! still opens is taken over into a new store, the damaged one is set aside, and the daemon says so
-//! ([`Opened::degraded`]) until a person has looked.
+//! ([`Opened::degraded`]) until a person has removed that.
 
 use crate::history::{TABLE_EVENTS, TABLE_SPAN};
 use messaging::{Event, Messenger, MessengerConfig, Record, RestoreError, Table};
@@ -19,6 +19,8 @@ use zeroize::Zeroizing;
 /// Seals the store. Without it nothing in the folder can be read.
 const KEY_FILE: &str = "store.key";
 const STORE_FOLDER: &str = "store";
+/// What to do with a damaged store. No wipe of a conversation reaches into it.
+const REMEDY: &str = "restore a backup, or delete that folder: what you wipe stays readable in it";
 
 const _: () = assert!((Table::Partial as u8) < TABLE_EVENTS && TABLE_EVENTS < TABLE_SPAN);
 
@@ -26,7 +28,7 @@ const _: () = assert!((Table::Partial as u8) < TABLE_EVENTS && TABLE_EVENTS < TA
 pub(crate) struct Opened {
     pub(crate) store: ClientStore,
     pub(crate) messenger: Messenger,
-    /// What was damaged, what is left of it, and where the damaged store is.
+    /// That a damaged store lies beside this one, and what is left of it.
     pub(crate) degraded: Option<String>,
 }
 
@@ -46,49 +48,55 @@ pub(crate) fn open(
 ) -> Result<Opened, NodeError> {
     let damage = match try_open(dir, config) {
         Ok((store, messenger)) => {
+            let earlier = |name| format!("a damaged store was set aside as `{name}`; {REMEDY}");
             return Ok(Opened {
                 store,
                 messenger,
-                degraded: None,
+                degraded: set_aside(dir).map(earlier),
             });
         }
         Err(Trouble::Other(error)) => return Err(error),
         Err(Trouble::Damaged(what)) => what,
     };
     tracing::error!("the store is damaged ({damage}); what still opens is taken over");
-    let salvaged = salvage(dir, now);
-    let (opened, left) = match (try_open(dir, config), salvaged) {
-        (Ok(opened), Ok(found)) => {
-            let Salvaged { rows, unreadable } = found;
-            let left = format!("{rows} records were saved, {unreadable} could not be read");
-            (opened, left)
+    let mut left = match salvage(dir, now) {
+        Ok(Salvaged { rows, unreadable }) => {
+            format!("{rows} records were saved, {unreadable} could not be read")
         }
-        (Err(Trouble::Other(error)), _) => return Err(error),
+        // A full disk, say: nothing was replaced, and the next start may do better.
+        Err(Trouble::Other(error)) => return Err(error),
+        Err(Trouble::Damaged(what)) => what,
+    };
+    let (store, messenger) = match try_open(dir, config) {
+        Ok(opened) => opened,
+        Err(Trouble::Other(error)) => return Err(error),
         // Too little is left to be anybody.
-        (Ok(_) | Err(Trouble::Damaged(_)), _) => {
+        Err(Trouble::Damaged(_)) => {
             quarantine(&dir.file(STORE_FOLDER), now).map_err(|error| ended(dir, &error))?;
-            let left = "nothing in it could be used, and this is a new identity without contacts";
-            let opened = try_open(dir, config).map_err(|trouble| match trouble {
+            "nothing in it could be used, and this is a new identity without contacts"
+                .clone_into(&mut left);
+            try_open(dir, config).map_err(|trouble| match trouble {
                 Trouble::Damaged(what) => NodeError::Ended(what),
                 Trouble::Other(error) => error,
-            })?;
-            (opened, left.to_owned())
+            })?
         }
     };
-    let aside = quarantined(&dir.file(STORE_FOLDER)).unwrap_or_default();
-    let aside = aside.last().and_then(|path| path.file_name());
-    let aside = aside.map_or_else(String::new, |name| name.to_string_lossy().into_owned());
-    let degraded = format!(
-        "the store was damaged ({damage}): {left}. The damaged one is `{aside}` in the data folder; \
-         restore a backup, or delete it"
-    );
+    let name = set_aside(dir).unwrap_or_default();
+    let degraded =
+        format!("the store was damaged ({damage}): {left}. It is set aside as `{name}`; {REMEDY}");
     tracing::error!("{degraded}");
-    let (store, messenger) = opened;
     Ok(Opened {
         store,
         messenger,
         degraded: Some(degraded),
     })
+}
+
+/// The newest damaged store that nobody has removed yet.
+fn set_aside(dir: &DataDir) -> Option<String> {
+    let all = quarantined(&dir.file(STORE_FOLDER)).unwrap_or_default();
+    let newest = all.last()?.file_name()?;
+    Some(newest.to_string_lossy().into_owned())
 }
 
 fn ended(dir: &DataDir, error: &StoreError) -> NodeError {
@@ -102,7 +110,13 @@ fn salvage(dir: &DataDir, now: UnixTime) -> Result<Salvaged, Trouble> {
     let rng = rng.map_err(|error| Trouble::Other(error.into()))?;
     let folder = dir.file(STORE_FOLDER);
     let salvaged = caught(|| ClientStore::salvage(&folder, &key, rng, now, vault_of))?;
-    salvaged.map_err(|error| Trouble::Damaged(error.to_string()))
+    salvaged.map_err(|error| {
+        if let StoreError::Damaged { what } = error {
+            Trouble::Damaged(what)
+        } else {
+            Trouble::Other(ended(dir, &error))
+        }
+    })
 }
 
 fn try_open(dir: &DataDir, config: &MessengerConfig) -> Result<(ClientStore, Messenger), Trouble> {

@@ -11,7 +11,9 @@ use sha2::Sha256;
 use std::collections::{BTreeMap, VecDeque};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
-use store::{Done, InboxStore, InboxThread, Job, QUEUE_MAX, StoreConfig, StoreError, quarantine};
+use store::{
+    Done, InboxStore, InboxThread, Job, QUEUE_MAX, StoreConfig, StoreError, quarantine, quarantined,
+};
 use tokio::sync::mpsc;
 use wire::aead::SealKey;
 use wire::time::{Instant, UnixTime};
@@ -116,21 +118,25 @@ impl Orders {
             Ok(caught(opened))
         };
         // A gateway that ended over damage would be started again for ever.
-        let (opened, degraded) = match open()? {
+        let opened = match open()? {
             Err(StoreError::Damaged { what }) => {
-                let aside = quarantine(&folder, unix).map_err(failed)?;
-                let aside = aside.file_name().unwrap_or_default().to_string_lossy();
-                let text = format!(
-                    "the inboxes were damaged ({what}) and are set aside as `{aside}` in the data \
-                     folder: all cells in them are lost to their readers. Check the disk, then \
-                     delete it"
-                );
-                tracing::error!("{text}");
-                (open()?, Some(text))
+                tracing::error!("the inboxes are damaged ({what}); they are set aside");
+                quarantine(&folder, unix).map_err(failed)?;
+                open()?
             }
-            opened => (opened, None),
+            opened => opened,
         };
         let (inbox_store, index) = opened.map_err(failed)?;
+        // Until somebody has removed it.
+        let aside = quarantined(&folder).map_err(failed)?;
+        let aside = aside.last().and_then(|path| path.file_name());
+        let degraded = aside.map(|name| {
+            format!(
+                "inboxes were damaged and are set aside as `{}` in the data folder: all cells in \
+                 them are lost to their readers. Check the disk, then delete it",
+                name.to_string_lossy()
+            )
+        });
         let swept = inbox_store.swept();
         tracing::info!(?swept, "the inboxes are open");
         let (answers_tx, answers) = mpsc::unbounded_channel();

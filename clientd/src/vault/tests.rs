@@ -84,13 +84,19 @@ fn survives(damage: impl Fn(&mut Vec<u8>)) {
             assert!(text.contains(".corrupt-"), "{text}");
         }
         let kept = rows(&opened);
+        let was_degraded = opened.degraded.is_some();
         drop(opened);
         let again = open(&dir, &config(), NOW).unwrap();
-        assert!(
-            again.degraded.is_none(),
-            "no crash loop, and no repair loop"
-        );
-        assert_eq!(rows(&again), kept);
+        assert_eq!(rows(&again), kept, "no crash loop, and no repair loop");
+        // It is said until a person has removed what was set aside.
+        assert_eq!(again.degraded.is_some(), was_degraded);
+        let aside = quarantined(&dir.file(STORE_FOLDER)).unwrap();
+        assert_eq!(aside.len(), usize::from(was_degraded));
+        drop(again);
+        for folder in aside {
+            fs::remove_dir_all(folder).unwrap();
+        }
+        assert!(open(&dir, &config(), NOW).unwrap().degraded.is_none());
     }
     assert!(degraded > 0, "no damage was noticed at all");
 }
@@ -106,6 +112,27 @@ fn a_flipped_bit_anywhere_costs_what_it_hit_and_no_more() {
 #[test]
 fn a_file_that_is_cut_off_is_no_end() {
     survives(|bytes| bytes.truncate(bytes.len() / 2));
+}
+
+/// A salvage that cannot be done for want of room, say, costs nobody his identity.
+#[test]
+fn a_salvage_that_fails_replaces_nothing() {
+    let (_temporary, dir) = folder();
+    let log = files(&dir).into_iter().find(|path| path.ends_with("db"));
+    let log = log.unwrap();
+    let len = fs::metadata(&log).unwrap().len();
+    let file = fs::OpenOptions::new().write(true).open(&log).unwrap();
+    file.set_len(len / 2).unwrap();
+    // A file where the new store would grow.
+    let in_the_way = dir.file("store.new");
+    fs::write(&in_the_way, b"").unwrap();
+    for _ in 0..2 {
+        assert!(open(&dir, &config(), NOW).is_err());
+        assert!(quarantined(&dir.file(STORE_FOLDER)).unwrap().is_empty());
+        assert!(log.exists());
+    }
+    fs::remove_file(&in_the_way).unwrap();
+    assert!(open(&dir, &config(), NOW).unwrap().degraded.is_some());
 }
 
 #[test]

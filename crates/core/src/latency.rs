@@ -1,6 +1,6 @@
 //! What the network's rates imply, as pure functions: how long a message takes and how that is
-//! spread, how many inboxes a wait allows, when a reply counts as lost. Each formula stands with its
-//! function; nothing measures yet whether they are true.
+//! spread, how many inboxes a wait allows, when a reply counts as lost. `docs/latency.md` derives
+//! the formulas, and `simulations` measures whether they are true.
 //!
 //! Nothing here decides what leaves when; that is [`crate::stream`]'s draws alone.
 

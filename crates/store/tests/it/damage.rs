@@ -115,6 +115,16 @@ fn a_damaged_bucket_is_noticed() {
 }
 
 #[test]
+fn a_damaged_header_is_no_other_key() {
+    // In the check of the master key; a bucket tells that the key is right.
+    let error = with_damage("buckets", |mut bytes| {
+        bytes[18 + 5] ^= 1;
+        Some(bytes)
+    });
+    assert!(is_damaged(&error));
+}
+
+#[test]
 fn another_key_or_version_is_told() {
     let folder = sample();
     let other = SealKey::from_bytes([9; 32]);
