@@ -66,16 +66,18 @@ pub struct Slot {
     pub frame: FrameBytes,
 }
 
-/// Starts the thread. It runs until nobody fills slots any more; without its timer the node is told
+/// Starts the thread, with `hurry` as the first that it does. It runs until nobody fills slots any more; without its timer the node is told
 /// to stop.
 pub fn start(
     clock: Clock,
     slots: mpsc::Receiver<Slot>,
     lateness: Lateness,
+    hurry: impl FnOnce() + Send + 'static,
     shutdown: Shutdown,
 ) -> std::io::Result<()> {
     let own = loop_runtime()?;
     let work = move || {
+        hurry();
         if let Err(error) = own.block_on(run(clock, slots, lateness)) {
             tracing::error!(%error, "the timer of the downlinks failed");
             shutdown.trigger();

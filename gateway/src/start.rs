@@ -90,6 +90,7 @@ pub(crate) async fn start(
         clock,
         filled,
         metrics.downlink_lateness.clone(),
+        move || settings.hurry(),
         shutdown.clone(),
     )?;
     let node = Node {

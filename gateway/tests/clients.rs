@@ -114,7 +114,7 @@ async fn packets_go_up_and_slots_come_down_at_their_moments() {
 
     let (slots, filled) = mpsc::channel(16);
     let shutdown = Shutdown::manual();
-    downlink::start(fixture.clock, filled, Lateness::default(), shutdown).unwrap();
+    downlink::start(fixture.clock, filled, Lateness::default(), || (), shutdown).unwrap();
     let first = fixture.clock.now() + Duration::from_millis(30);
     let moments: Vec<_> = (0..5)
         .map(|k| first + Duration::from_millis(10) * k)

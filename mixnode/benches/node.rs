@@ -108,7 +108,7 @@ fn case(title: &str, node: &[usize], own: &[usize], plan: &Plan) -> Case {
     }
     for _ in 0..plan.rounds {
         for (name, trial, best) in &mut trials {
-            let found = trial.capacity(plan.step).unwrap();
+            let found = trial.capacity(plan.step, plan.window).unwrap();
             println!("  {name:<14} carries {found:>8.0} packets/s");
             *best = best.max(found);
         }
@@ -220,7 +220,7 @@ fn line(name: &str, load: u32, w: &Window) {
 /// What packets that are no good cost the node, beside good ones.
 fn abuse(plan: &Plan) -> Value {
     let mut trial = Trial::start(setup("", &[], &[])).unwrap();
-    let rate = trial.capacity(plan.step).unwrap() / 4.0;
+    let rate = trial.capacity(plan.step, plan.window).unwrap() / 4.0;
     let kinds = [Kind::Good, Kind::Junk, Kind::Replay, Kind::OtherEpoch];
     let mut costs = kinds.map(|kind| (kind, f64::INFINITY));
     for _ in 0..plan.rounds {

@@ -26,6 +26,8 @@ pub struct Config {
     pub unwrap_threads: usize,
     /// See [`Settings`].
     pub unwrap: String,
+    /// See [`Settings`].
+    pub realtime: bool,
     /// `error` to `trace`, or `tracing`'s longer syntax.
     pub log: String,
     /// See [`Settings`].
@@ -63,6 +65,7 @@ impl Default for Config {
             metrics: None,
             unwrap_threads: 0,
             unwrap: "auto".into(),
+            realtime: true,
             log: "info".into(),
             test_seed: None,
             test_loss: None,
@@ -95,6 +98,7 @@ impl Config {
             metrics: self.metrics,
             unwrap_threads: self.unwrap_threads,
             unwrap: self.unwrap.clone(),
+            realtime: self.realtime,
             test_seed: self.test_seed.clone(),
         }
     }

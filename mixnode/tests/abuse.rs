@@ -195,7 +195,9 @@ fn a_node_sheds_what_is_too_much_and_recovers() {
 fn a_minute_of_overload_costs_a_tenth_and_leaves_nothing_behind() {
     let time = Duration::from_secs(60);
     let mut trial = trial(16 << 20, USUAL);
-    let capacity = trial.capacity(Duration::from_secs(1)).unwrap();
+    let capacity = trial
+        .capacity(Duration::from_secs(1), Duration::from_secs(4))
+        .unwrap();
     let over = trial.measure(1.5 * capacity, time).unwrap();
     println!(
         "carries {capacity:.0}/s; at 150 % for {time:?}: {:.0}/s taken, {:.0}/s out, {:.0}/s held back, \

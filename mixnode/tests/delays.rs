@@ -129,7 +129,9 @@ fn delays_are_those_that_were_drawn() {
 fn delays_of_a_million_packets_are_those_that_were_drawn() {
     let capacity = {
         let mut trial = Trial::start(setup(Parameters::localnet(), 4 << 20)).unwrap();
-        trial.capacity(Duration::from_secs(1)).unwrap()
+        trial
+            .capacity(Duration::from_secs(1), Duration::from_secs(4))
+            .unwrap()
     };
     let rate = (capacity / 2.0).min(60_000.0);
     let (p99, machine) = law(Parameters::wide(), 1_000_000, rate);

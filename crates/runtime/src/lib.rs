@@ -36,3 +36,4 @@ pub mod stages;
 pub mod tag_log;
 pub mod timer;
 pub mod unwrap_pool;
+pub mod urgency;

@@ -48,7 +48,7 @@ pub fn run(config: &Config, options: &BenchOptions) -> Result<String, NodeError>
     let mut trial = Trial::start(setup)?;
     let seconds = options.seconds.clamp(5, 600);
     let step = Duration::from_secs_f64(f64::from(seconds) / 60.0);
-    let capacity = trial.capacity(step)?;
+    let capacity = trial.capacity(step, 6 * step)?;
     let metronome = Metronome::start(trial.world.clock());
     let half = trial.measure(capacity / 2.0, 12 * step)?;
     let machine = metronome.p99();

@@ -1,10 +1,13 @@
-//! The layer after: takes whatever the node sends and writes it down. One thread.
+//! The layer after: takes whatever the node sends and writes it down. One thread, which runs first where
+//! the system allows it: a real next mix has cores of its own, and what is measured is when packets
+//! leave, not when this process had time to look.
 
 use super::failed;
 use super::ledger::Ledger;
 use runtime::link::{FrameReader, NodeTls};
 use runtime::node::NodeError;
 use runtime::shutdown::Shutdown;
+use runtime::urgency;
 use sphinx::Probe;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::sync::Arc;
@@ -44,6 +47,7 @@ impl Sink {
         let thread = std::thread::Builder::new()
             .name("sink".into())
             .spawn(move || {
+                urgency::run_first();
                 runtime.block_on(async {
                     for (tls, listener) in listeners {
                         tokio::spawn(accept(tls, listener, network, node, ledger.clone()));

@@ -17,6 +17,8 @@ const WARM_UP: Duration = Duration::from_millis(500);
 const COPIED: Duration = Duration::from_millis(700);
 /// A node carries a rate if it takes this share of it and lets as much of that out again.
 const CARRIED: f64 = 0.98;
+/// The next rate to try where one was carried for a moment but not for long.
+const BACK: f64 = 0.95;
 /// Where the search for a node's limit begins and ends, in packets a second.
 const LEAST: f64 = 1000.0;
 const MOST: f64 = 1e6;
@@ -223,10 +225,20 @@ impl Trial {
         })
     }
 
-    /// The highest rate of which nearly all comes out, in packets a second: doubled until it is too
-    /// much, then halved in between. A rate counts as too much when it was twice in a row, so that a
-    /// moment's disturbance from elsewhere is not taken for the node's limit.
-    pub fn capacity(&mut self, step: Duration) -> Result<f64, NodeError> {
+    /// The highest rate of which nearly all comes out for as long as `lasting`, in packets a second: doubled
+    /// until it is too much for a `step`, then halved in between, then lowered until it lasts. A rate
+    /// counts as too much when it was twice in a row, so that a moment's disturbance from elsewhere is
+    /// not taken for the node's limit.
+    pub fn capacity(&mut self, step: Duration, lasting: Duration) -> Result<f64, NodeError> {
+        let mut rate = self.burst(step)?;
+        while rate > 1.0 && !self.carries_soon(rate, lasting)? {
+            rate *= BACK;
+        }
+        Ok(rate.max(1.0))
+    }
+
+    /// What a node carries for a moment: queues that fill meanwhile are not seen.
+    fn burst(&mut self, step: Duration) -> Result<f64, NodeError> {
         let (mut low, mut high) = (0.0, LEAST);
         while high <= MOST && self.carries_soon(high, step)? {
             (low, high) = (high, 2.0 * high);
@@ -239,7 +251,7 @@ impl Trial {
                 high = rate;
             }
         }
-        Ok(low.max(1.0))
+        Ok(low)
     }
 
     fn carries_soon(&mut self, rate: f64, step: Duration) -> Result<bool, NodeError> {

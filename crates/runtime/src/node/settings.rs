@@ -7,6 +7,7 @@ use crate::clock::Clock;
 use crate::config::ConfigError;
 use crate::stages::Stages;
 use crate::unwrap_pool::PoolConfig;
+use crate::urgency;
 use sphinx::{Backend, Unavailable, UnknownBackend};
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
@@ -35,6 +36,8 @@ pub struct Settings {
     pub unwrap_threads: usize,
     /// Who does the public-key work: `auto`, or the name of a [`Backend`].
     pub unwrap: String,
+    /// Whether threads that keep moments may ask the system to run them first.
+    pub realtime: bool,
     /// Hex; test networks only.
     pub test_seed: Option<String>,
 }
@@ -140,6 +143,17 @@ impl Settings {
         })
     }
 
+    /// Lets this thread run before those that compute, where that is wanted and the system allows it; and
+    /// the threads that it starts from now on.
+    pub fn hurry(&self) {
+        if self.realtime && !urgency::run_first() {
+            tracing::info!(
+                "the system does not let threads be urgent: under load, packets leave some milliseconds \
+                 late; RLIMIT_RTPRIO of 1 would do"
+            );
+        }
+    }
+
     /// How many threads unwrap.
     pub fn threads(&self) -> usize {
         match self.unwrap_threads {
@@ -210,6 +224,7 @@ mod tests {
             metrics: None,
             unwrap_threads: 0,
             unwrap: "auto".into(),
+            realtime: true,
             test_seed: None,
         }
     }

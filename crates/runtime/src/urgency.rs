@@ -1,0 +1,53 @@
+//! Asks the system to run a thread as soon as it wakes, before threads that compute.
+//!
+//! Linux shares a core in slices of some milliseconds. Where threads that unwrap keep the cores busy, one
+//! that wakes to let a packet go waits for such a slice to end, and design §3 gives it one millisecond.
+//! A real-time policy (`sched(7)`, `SCHED_RR`) makes it wait for nobody. That needs a right (`CAP_SYS_NICE`, or a limit
+//! `RLIMIT_RTPRIO` of at least 1); without it everything works, and packets leave late more often.
+
+use thread_priority::{
+    RealtimeThreadSchedulePolicy, ThreadPriority, ThreadPriorityValue, ThreadSchedulePolicy,
+    set_thread_priority_and_policy, thread_native_id,
+};
+
+/// The lowest there is: before every ordinary thread, behind whatever else somebody made urgent.
+const PRIORITY: u8 = 1;
+
+/// From now on this thread runs as soon as it can, and so does every thread that it starts. Says
+/// whether the system allows it.
+///
+/// For a thread whose every turn is short: an endless one would keep a core for itself.
+pub fn run_first() -> bool {
+    let policy = ThreadSchedulePolicy::Realtime(RealtimeThreadSchedulePolicy::RoundRobin);
+    let Ok(value) = ThreadPriorityValue::try_from(PRIORITY) else {
+        return false;
+    };
+    let priority = ThreadPriority::Crossplatform(value);
+    set_thread_priority_and_policy(thread_native_id(), priority, policy).is_ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The policy of this thread, as `proc_pid_stat(5)` tells it: the 41st field.
+    fn policy() -> u64 {
+        let stat = std::fs::read_to_string("/proc/thread-self/stat").unwrap();
+        // The name stands in brackets and may hold blanks; the third field comes after it.
+        let rest = stat.rsplit_once(')').unwrap().1;
+        rest.split_whitespace().nth(38).unwrap().parse().unwrap()
+    }
+
+    #[test]
+    fn a_thread_is_urgent_or_as_it_was() {
+        let (before, allowed, after) = std::thread::spawn(|| (policy(), run_first(), policy()))
+            .join()
+            .unwrap();
+        let round_robin = 2;
+        assert_eq!(after, if allowed { round_robin } else { before });
+        if !allowed {
+            eprintln!("SKIPPED: this system lets nobody be urgent");
+        }
+        assert_ne!(policy(), round_robin, "the others stay as they are");
+    }
+}
