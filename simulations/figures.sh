@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# Makes every number and figure of docs/anonymity.md again: runs all attacks with a fixed seed, puts the plots into
-# docs/figures and one page with everything into target/anonymity/report.html. Some minutes on a free core.
+# Makes every number and figure of docs/anonymity.md again: runs all attacks with a fixed seed, fills the document's tables,
+# puts the plots into docs/figures and one page with everything into target/anonymity/report.html. Some minutes on a free
+# core.
 #
 #   simulations/figures.sh [TRACE]
 #
@@ -19,5 +20,6 @@ out=target/anonymity
 cargo build --release -p simulations
 target/release/simulations attack run all --effort full --seed 1 "${trace[@]}" --out "$out" --again
 target/release/simulations report "$out" --title "What an adversary learns"
+target/release/simulations report "$out" --fill docs/anonymity.md
 mkdir -p docs/figures
 cp "$out"/*.svg docs/figures/

@@ -1,14 +1,16 @@
 //! Numbers together with what they mean: each has a definition, a unit, a 95 % interval and the number
 //! of samples behind it, so that nothing is printed that has to be guessed at.
 //!
-//! The definitions are here; how a number is got from samples is in `metrics/estimate.rs`, entropies of
-//! posteriors in `metrics/posterior.rs`.
+//! The definitions are here; how a number is got from samples is in `metrics/estimate.rs`, and where samples are not
+//! independent in `metrics/clustered.rs`; entropies of posteriors are in `metrics/posterior.rs`.
 
 pub(crate) mod any_number;
+mod clustered;
 mod estimate;
 mod posterior;
 
 pub use crate::stats::{Interval, share_interval as proportion};
+pub use clustered::{Scored, auc_within, threshold, tpr_clustered};
 pub use estimate::{
     advantage, auc, exact, mean, median_between, mutual_information, normal, quantile, roc, share,
     tpr_at,
@@ -144,7 +146,7 @@ impl Metric {
             Self::Auc => (
                 "area under ROC",
                 "probability",
-                "probability that a true case scores above a false one (ties count half); 0.5 is chance",
+                "probability that a true case scores above a false one (ties count half), where cases are a client's: above a false one of the same client; 0.5 is chance",
             ),
             Self::TprAtHundredth => (
                 "TPR at FPR 1e-2",

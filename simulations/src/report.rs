@@ -1,5 +1,9 @@
 //! One page that holds everything: numbers with units, intervals and definitions, and figures, in one HTML file
-//! that needs nothing else, neither network nor script.
+//! that needs nothing else, neither network nor script. Numbers for a document are filled in by `report/fill.rs`.
+
+mod fill;
+
+pub use fill::{Unfilled, fill};
 
 use crate::attacks::Record;
 use crate::metrics::{Measure, Metric};

@@ -143,6 +143,11 @@ impl FromIterator<f64> for Welford {
     }
 }
 
+/// Student's t for a 95 % interval, of degrees of freedom that need not be whole.
+pub(crate) fn student(freedom: f64) -> f64 {
+    student_quantile(freedom.max(0.5), 1.0 - TAIL)
+}
+
 /// Student's t for a 95 % interval.
 fn t95(freedom: u64) -> f64 {
     if freedom > 200 {

@@ -21,6 +21,10 @@ pub struct Watched {
     pub written_to: Vec<f64>,
     /// From writing to arrival, of what it was written.
     pub latencies: Vec<f64>,
+    /// From writing to the client's own gateway, of the same.
+    pub lags: Vec<f64>,
+    /// What a frame takes over its link, one way: whoever watches can measure it.
+    pub link: f64,
     /// Bytes that crossed its link, both ways.
     pub bytes: f64,
 }
@@ -32,6 +36,7 @@ pub fn watch(design: &Design, people: &Conversation, watched: usize, seed: u64) 
         .map(|user| Watched {
             wrote: people.written_by(user),
             written_to: people.written_to(user),
+            link: design.link,
             ..Watched::default()
         })
         .collect();
@@ -47,7 +52,7 @@ pub fn watch(design: &Design, people: &Conversation, watched: usize, seed: u64) 
             if let Some(reader) = out.get_mut(to) {
                 let arrives = left + through(design, &mut network);
                 reader.inside.push(arrives);
-                reader.latencies.extend(written.map(|w| arrives - w));
+                reader.lags.extend(written.map(|w| arrives - w));
             }
         };
         if e.cover != Cover::Substitute {
@@ -107,8 +112,10 @@ fn finish(design: &Design, length: f64, client: &mut Watched, key: (u64, usize))
     client.inside.sort_by(f64::total_cmp);
     client.up.sort_by(f64::total_cmp);
     match design.delivery {
+        // What arrives is on the link at once.
         Delivery::Push | Delivery::Bare => {
-            client.down = client.inside.iter().map(|t| t + design.link).collect();
+            client.down.clone_from(&client.inside);
+            client.latencies = client.lags.iter().map(|t| t + design.link).collect();
         }
         Delivery::Provider {
             pull_interval: period,
@@ -121,8 +128,8 @@ fn finish(design: &Design, length: f64, client: &mut Watched, key: (u64, usize))
             let phase = Stream::new(key.0, Purpose::LINK, key.1 as u64).uniform() * period;
             let pulls = (0..).map(|i| phase + f64::from(i) * period);
             client.down = pulls.take_while(|t| *t < length).collect();
-            let wait = |latency: &mut f64| *latency += period / 2.0;
-            client.latencies.iter_mut().for_each(wait);
+            let waited = |lag: &f64| lag + period / 2.0 + design.link;
+            client.latencies = client.lags.iter().map(waited).collect();
         }
     }
     client.bytes = (client.up.len() + client.down.len()) as f64 * f64::from(design.packet_len);

@@ -1,9 +1,9 @@
 //! Likelihood ratios that an adversary learns from one half of the clients and uses on the other half, so that
 //! no score has seen what it judges.
 
-use crate::metrics::{auc, tpr_at};
+use crate::metrics::{Interval, Scored, auc_within, threshold, tpr_clustered};
 use crate::random::Stream;
-use crate::stats::{Interval, share_interval};
+use std::collections::BTreeMap;
 
 /// How many of ascending times lie in `from..to`.
 pub fn count(times: &[f64], from: f64, to: f64) -> usize {
@@ -21,14 +21,14 @@ pub struct Case {
     pub client: usize,
 }
 
-/// Scores of true and of false cases, apart by the half that was judged: what one half learnt of the other must not be
-/// compared with what the other learnt of it, or chance looks like less than chance.
+/// Scores of true and of false cases, each with its client, apart by the half that was judged: what one half learnt of the
+/// other is not compared with what the other learnt of it, or chance looks like less than chance.
 #[derive(Clone, PartialEq, Debug, Default)]
 pub struct Scores {
     /// Of true cases.
-    pub positives: [Vec<f64>; 2],
+    pub positives: [Vec<Scored>; 2],
     /// Of false ones.
-    pub negatives: [Vec<f64>; 2],
+    pub negatives: [Vec<Scored>; 2],
 }
 
 impl Scores {
@@ -37,36 +37,28 @@ impl Scores {
             true => &mut self.positives,
             false => &mut self.negatives,
         };
-        side[half].push(score);
+        side[half].push((case.client, score));
     }
 
-    /// Area under the ROC curve: mean of the halves, each within itself.
+    /// Area under the ROC curve, each true case compared with the false ones of the same client. What is scored of one
+    /// client at neighbouring times is not independent; the interval is one over clients.
     pub fn auc(&self) -> Interval {
-        let halves = [0, 1].map(|h| auc(&self.positives[h], &self.negatives[h]));
-        let known: Vec<_> = halves.iter().filter(|h| h.count > 0).collect();
-        let n = known.len().max(1) as f64;
-        let value = known.iter().map(|h| h.value).sum::<f64>() / n;
-        let half = known
-            .iter()
-            .map(|h| h.half_width().powi(2))
-            .sum::<f64>()
-            .sqrt()
-            / n;
-        Interval {
-            value,
-            low: (value - half).max(0.0),
-            high: (value + half).min(1.0),
-            count: halves.iter().map(|h| h.count).sum(),
-        }
+        auc_within(&self.positives.concat(), &self.negatives.concat())
     }
 
     /// True-positive rate at a false-positive rate, with a threshold of its own for each half.
     pub fn tpr_at(&self, fpr: f64) -> Interval {
-        let halves = [0, 1].map(|h| tpr_at(&self.positives[h], &self.negatives[h], fpr));
-        let known = halves.iter().filter(|h| h.count > 0);
-        let hits: f64 = known.map(|h| (h.value * h.count as f64).round()).sum();
-        share_interval(hits as u64, halves.iter().map(|h| h.count).sum())
+        let halves = [0, 1].map(|h| above(&self.positives[h], &self.negatives[h], fpr));
+        tpr_clustered(&halves.concat(), &[(0, 0.0)], 0.0)
     }
+}
+
+/// By how much each true case lies above the threshold of its half.
+fn above(positives: &[Scored], negatives: &[Scored], fpr: f64) -> Vec<Scored> {
+    let falses: Vec<f64> = negatives.iter().map(|s| s.1).collect();
+    let threshold = threshold(&falses, fpr).unwrap_or(f64::INFINITY);
+    let over = positives.iter().map(|(of, score)| (*of, score - threshold));
+    over.collect()
 }
 
 /// Values of one feature are told apart by so many quantiles.
@@ -124,40 +116,77 @@ pub fn by_lag(cases: &[Case]) -> Scores {
     let bins = cases.first().map_or(0, |c| c.features.len());
     let mut scores = Scores::default();
     for half in 0..2 {
-        let mut sums = vec![[0.5f64; 2]; bins];
-        let mut cases_of = [1.0f64; 2];
-        for case in cases.iter().filter(|c| c.client % 2 != half) {
-            let truth = usize::from(case.is_true);
-            cases_of[truth] += 1.0;
-            for (b, x) in case.features.iter().enumerate() {
-                sums[b][truth] += x;
-            }
-        }
+        let means = Means::learn(cases, half, 0, bins);
         for case in cases.iter().filter(|c| c.client % 2 == half) {
-            let ratio = |(b, x): (usize, &f64)| {
-                let [no, yes] = [sums[b][0] / cases_of[0], sums[b][1] / cases_of[1]];
-                x * (yes / no).ln() - (yes - no)
-            };
-            let score = case.features.iter().enumerate().map(ratio).sum();
-            scores.push(half, case, score);
+            scores.push(half, case, means.ratio(&case.features));
         }
     }
     scores
 }
 
-/// The same cases with the truth dealt out at random among each client's: what an adversary has who sees
-/// nothing.
-pub fn permuted(cases: &[Case], draws: &mut Stream) -> Vec<Case> {
+/// The first feature is the likelihood ratio of one frame more than there would be, at a lag that is drawn from the
+/// delays; what follows are counts by lag, as in [`by_lag`]. The sum of both: the best rule where a moment adds one frame
+/// to a Poisson process and shifts another.
+pub fn one_more(cases: &[Case]) -> Scores {
+    /// A frame is lost, or comes later than is looked, about so often.
+    const MISSING: f64 = 0.05;
+    let bins = cases.first().map_or(1, |c| c.features.len());
+    let mut scores = Scores::default();
+    for half in 0..2 {
+        let means = Means::learn(cases, half, 1, bins);
+        for case in cases.iter().filter(|c| c.client % 2 == half) {
+            let more = (MISSING + (1.0 - MISSING) * case.features[0]).ln();
+            scores.push(half, case, more + means.ratio(&case.features[1..]));
+        }
+    }
+    scores
+}
+
+/// Mean counts of true and of false cases, learnt from the other half.
+struct Means(Vec<[f64; 2]>);
+
+impl Means {
+    /// Of features `from..to`.
+    fn learn(cases: &[Case], half: usize, from: usize, to: usize) -> Self {
+        // As if a few cases of each kind had shown what all show: of few cases little is learnt.
+        const PRIOR: f64 = 20.0;
+        let mut sums = vec![[0.0f64; 2]; to - from];
+        let mut of = [0.0f64; 2];
+        for case in cases.iter().filter(|c| c.client % 2 != half) {
+            let truth = usize::from(case.is_true);
+            of[truth] += 1.0;
+            for (sum, x) in sums.iter_mut().zip(&case.features[from..to]) {
+                sum[truth] += x;
+            }
+        }
+        let mean = |sum: [f64; 2]| {
+            let all = (sum[0] + sum[1] + 0.5) / (of[0] + of[1] + 1.0);
+            [0, 1].map(|truth| (sum[truth] + PRIOR * all) / (of[truth] + PRIOR))
+        };
+        Self(sums.into_iter().map(mean).collect())
+    }
+
+    /// Log-likelihood ratio of Poisson counts.
+    fn ratio(&self, counts: &[f64]) -> f64 {
+        let one = |([no, yes], x): (&[f64; 2], &f64)| x * (yes / no).ln() - (yes - no);
+        self.0.iter().zip(counts).map(one).sum()
+    }
+}
+
+/// The same cases, each client's truths moved along by a random number of places, the last ones to the front: what an
+/// adversary has who sees nothing. Neighbours stay neighbours.
+pub fn rotated(cases: &[Case], draws: &mut Stream) -> Vec<Case> {
     let mut out = cases.to_vec();
-    let clients = cases.iter().map(|c| c.client + 1).max().unwrap_or(0);
-    for client in 0..clients {
-        let places: Vec<usize> = (0..out.len())
-            .filter(|i| out[*i].client == client)
-            .collect();
-        let mut truths: Vec<bool> = places.iter().map(|i| out[*i].is_true).collect();
-        draws.shuffle(&mut truths);
-        for (place, truth) in places.into_iter().zip(truths) {
-            out[place].is_true = truth;
+    let mut places: BTreeMap<usize, Vec<usize>> = BTreeMap::new();
+    for (i, case) in cases.iter().enumerate() {
+        places.entry(case.client).or_default().push(i);
+    }
+    for places in places.values() {
+        let mut truths: Vec<bool> = places.iter().map(|i| cases[*i].is_true).collect();
+        let by = draws.below(truths.len() as u64) as usize;
+        truths.rotate_right(by);
+        for (place, truth) in places.iter().zip(truths) {
+            out[*place].is_true = truth;
         }
     }
     out
@@ -172,7 +201,7 @@ mod tests {
         let mut draws = Stream::new(2, Purpose::FREE, 0);
         (0..2_000)
             .map(|i| {
-                let is_true = i % 4 == 0;
+                let is_true = draws.chance(0.25);
                 let mean = 5.0 + if is_true { shift } else { 0.0 };
                 Case {
                     features: vec![draws.poisson(mean) as f64, draws.poisson(3.0) as f64],
@@ -191,7 +220,7 @@ mod tests {
             let none = of(&cases(0.0));
             assert!((none.value - 0.5).abs() < 0.06, "{none:?}");
             let mut draws = Stream::new(3, Purpose::FREE, 0);
-            let null = of(&permuted(&cases(3.0), &mut draws));
+            let null = of(&rotated(&cases(3.0), &mut draws));
             assert!((null.value - 0.5).abs() < 0.06, "{null:?}");
         }
     }

@@ -2,6 +2,7 @@
 
 use super::links::Watched;
 use crate::engine::{Actor, Engine, Fate, Passing};
+use crate::network::Latency;
 use crate::observer::{Inside, Observer, RECORD_LEN};
 use crate::replay::Conversation;
 use crate::scenario::{Faults, Scenario};
@@ -175,6 +176,7 @@ impl<F: PacketFormat> Running<F> {
             .map(|user| Watched {
                 wrote: people.written_by(user),
                 written_to: people.written_to(user),
+                link: self.link(),
                 ..Watched::default()
             })
             .collect();
@@ -206,8 +208,18 @@ impl<F: PacketFormat> Running<F> {
                     watched.latencies.push(self.seconds(*at) - written);
                 }
             }
+            // The own gateway has it a link and less than a tick earlier.
+            watched.lags.clone_from(&watched.latencies);
         }
         out
+    }
+
+    /// What a frame takes over a link, at least.
+    fn link(&self) -> f64 {
+        match self.engine.scenario().link.latency {
+            Latency::Constant(takes) => takes.as_secs_f64(),
+            Latency::Exponential { least, .. } => least.as_secs_f64(),
+        }
     }
 
     /// What gateways saw inside themselves.
@@ -232,6 +244,23 @@ fn seconds(begin: Instant, at: Instant) -> f64 {
     } else {
         -(begin - at).as_secs_f64()
     }
+}
+
+/// When the first frame on a client's link differs between two runs of equal seeds.
+pub fn first_difference(a: &[Watched], b: &[Watched]) -> Option<f64> {
+    let mut first: Option<f64> = None;
+    for (a, b) in a.iter().zip(b) {
+        for (a, b) in [(&a.up, &b.up), (&a.down, &b.down)] {
+            let same = a
+                .iter()
+                .zip(b.iter())
+                .take_while(|(x, y)| (*x - *y).abs() <= 1e-9);
+            let same = same.count();
+            let next = [a.get(same), b.get(same)].into_iter().flatten().copied();
+            first = next.chain(first).min_by(f64::total_cmp);
+        }
+    }
+    first
 }
 
 /// Frames in which two runs of equal seeds differ on clients' links, and how many were compared.

@@ -1,4 +1,4 @@
-//! `simulations report`: one HTML file of all results in a folder.
+//! `simulations report`: one HTML file of all results in a folder, or their numbers in a document.
 
 use super::Failure;
 use simulations::attacks::{Record, SCHEMA};
@@ -17,6 +17,9 @@ pub(crate) struct Arguments {
     /// What stands above it.
     #[arg(long, default_value = "What an adversary learns")]
     title: String,
+    /// Put the numbers into this document instead, where its comments say.
+    #[arg(long, conflicts_with_all = ["out", "title"])]
+    fill: Option<PathBuf>,
 }
 
 pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
@@ -27,6 +30,15 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
             .parse::<u32>()
             .unwrap_or(0)
     });
+    if let Some(path) = &arguments.fill {
+        let bad = |what: String| Failure(format!("{}: {what}", path.display()));
+        let document = fs::read_to_string(path).map_err(|e| bad(e.to_string()))?;
+        let (document, places) =
+            report::fill(&document, &records).map_err(|e| bad(e.to_string()))?;
+        fs::write(path, document).map_err(|e| bad(e.to_string()))?;
+        println!("{} with {places} tables and values", path.display());
+        return Ok(());
+    }
     let out = arguments
         .out
         .clone()

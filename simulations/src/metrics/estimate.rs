@@ -84,6 +84,14 @@ pub fn auc(positives: &[f64], negatives: &[f64]) -> Interval {
         (below + not_above) as f64 / 2.0
     };
     let area = positives.iter().map(wins).sum::<f64>() / (p * n);
+    auc_interval(area, p, n)
+}
+
+/// An area of so many true and false cases, with the interval of Hanley and McNeil.
+pub(super) fn auc_interval(area: f64, p: f64, n: f64) -> Interval {
+    if !(p > 0.0 && n > 0.0) {
+        return unknown();
+    }
     // Of two true cases and one false one, and the other way round (exponential scores).
     let (q1, q2) = (area / (2.0 - area), 2.0 * area * area / (1.0 + area));
     let square = area * area;
@@ -131,23 +139,30 @@ pub fn advantage(right: u64, guesses: u64) -> Interval {
     }
 }
 
-/// Mutual information of two labels in bits, less what permuted labels give; the interval is where 95 %
-/// of the permuted ones lie, moved to the estimate. `draw` gives uniform numbers.
-pub fn mutual_information(pairs: &[(usize, usize)], mut draw: impl FnMut() -> f64) -> Interval {
+/// Mutual information of two labels in bits, less what labels give that are permuted within each group; the interval is
+/// where 95 % of the permuted ones lie, moved to the estimate. That groups differ is no information. `draw` gives
+/// uniform numbers.
+pub fn mutual_information(
+    groups: &[Vec<(usize, usize)>],
+    mut draw: impl FnMut() -> f64,
+) -> Interval {
     const PERMUTATIONS: usize = 200;
-    let plain = plug_in(pairs);
-    let mut labels: Vec<usize> = pairs.iter().map(|p| p.1).collect();
+    let pairs = groups.concat();
+    let plain = plug_in(&pairs);
+    let mut permuted = pairs.clone();
     let mut under_null: Vec<f64> = (0..PERMUTATIONS)
         .map(|_| {
-            for i in (1..labels.len()).rev() {
-                let j = (draw() * (i + 1) as f64) as usize;
-                labels.swap(i, j.min(i));
+            let mut rest = &mut permuted[..];
+            for group in groups {
+                let (these, others) = rest.split_at_mut(group.len());
+                for i in (1..these.len()).rev() {
+                    let j = ((draw() * (i + 1) as f64) as usize).min(i);
+                    let label = these[i].1;
+                    these[i].1 = these[j].1;
+                    these[j].1 = label;
+                }
+                rest = others;
             }
-            let permuted: Vec<_> = pairs
-                .iter()
-                .map(|p| p.0)
-                .zip(labels.iter().copied())
-                .collect();
             plug_in(&permuted)
         })
         .collect();
@@ -214,13 +229,13 @@ mod tests {
             (state >> 11) as f64 / (1u64 << 53) as f64
         };
         let apart: Vec<_> = (0..400).map(|i| (i % 2, (i / 2) % 2)).collect();
-        let none = mutual_information(&apart, &mut draw);
+        let none = mutual_information(&[apart], &mut draw);
         assert!(
             none.low <= 0.0 && none.high >= 0.0 && none.value.abs() < 0.01,
             "{none:?}"
         );
         let equal: Vec<_> = (0..400).map(|i| (i % 2, i % 2)).collect();
-        let all = mutual_information(&equal, &mut draw);
+        let all = mutual_information(&[equal], &mut draw);
         assert!(all.value > 0.98 && all.low > 0.9, "{all:?}");
     }
 
