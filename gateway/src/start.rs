@@ -16,6 +16,7 @@ use runtime::node::board::{self, Board};
 use runtime::node::foundation::{Foundation, SelfDescription};
 use runtime::node::keeper::Keeper;
 use runtime::node::listener::{announced, bind_all};
+use runtime::node::readers::Readers;
 use runtime::node::surroundings::{ARRIVALS_MAX, LinkLimits, Surroundings};
 use runtime::shutdown::Shutdown;
 use runtime::stages::{Stage, Stages};
@@ -75,16 +76,19 @@ pub(crate) async fn start(
         link_queue: config.limits.link_queue,
     };
     let meter = stages.thread(Stage::Decide);
-    let ways = (pool.door().lanes(), stages);
-    let around = Surroundings::start(
-        &mut foundation,
-        listeners,
-        limits,
-        ways.clone(),
+    let clients = (pool.door().lanes(), stages.clone());
+    let urgent = settings.clone();
+    let readers = Readers::start(move || urgent.hurry())?;
+    let ways = (pool.door().lanes(), stages, readers);
+    let around = Surroundings::start(&mut foundation, listeners, limits, ways, shutdown, tasks)?;
+    let clients = listen_to_clients(
+        config,
+        &foundation,
+        client_listeners,
+        clients,
         shutdown,
         tasks,
     )?;
-    let clients = listen_to_clients(config, &foundation, client_listeners, ways, shutdown, tasks)?;
     let (slots, filled) = mpsc::channel(SLOTS_MAX);
     downlink::start(
         clock,

@@ -21,6 +21,7 @@ use runtime::node::foundation::{Foundation, SelfDescription};
 use runtime::node::keeper::Keeper;
 use runtime::node::listener::{announced, bind_all};
 use runtime::node::neighbours::Neighbours;
+use runtime::node::readers::Readers;
 use runtime::node::surroundings::{ARRIVALS_MAX, LinkLimits, Surroundings};
 use runtime::outbound::OutboundEvent;
 use runtime::pace::Pace;
@@ -169,7 +170,8 @@ async fn start(
         link_queue: config.limits.link_queue,
     };
     let meter = stages.thread(Stage::Decide);
-    let ways = (pool.door().lanes(), stages);
+    let readers = Readers::start(move || settings.hurry())?;
+    let ways = (pool.door().lanes(), stages, readers);
     let around = Surroundings::start(&mut foundation, listeners, limits, ways, shutdown, tasks)?;
     let entropy = &mut foundation.entropy;
     let loss = config.test_loss.map(|p| TestLoss::new(p, entropy));

@@ -81,6 +81,19 @@ pub struct NodeLink {
     pub writer: FrameWriter,
 }
 
+impl NodeLink {
+    /// Has the runtime of this call wake whoever reads and writes; the one in which the link was made
+    /// has nothing to do with it any more.
+    pub fn take_over(self) -> std::io::Result<Self> {
+        let (reader, writer) = frames::take_over(self.reader, self.writer)?;
+        Ok(Self {
+            peer: self.peer,
+            reader,
+            writer,
+        })
+    }
+}
+
 /// A link from a client, or to its gateway.
 pub struct ClientLink {
     /// The client's address at the gateway.

@@ -17,6 +17,7 @@ pub mod foundation;
 pub mod keeper;
 pub mod listener;
 pub mod neighbours;
+pub mod readers;
 pub mod settings;
 pub mod surroundings;
 

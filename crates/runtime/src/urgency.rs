@@ -6,8 +6,8 @@
 //! `RLIMIT_RTPRIO` of at least 1); without it everything works, and packets leave late more often.
 
 use thread_priority::{
-    RealtimeThreadSchedulePolicy, ThreadPriority, ThreadPriorityValue, ThreadSchedulePolicy,
-    set_thread_priority_and_policy, thread_native_id,
+    NormalThreadSchedulePolicy, RealtimeThreadSchedulePolicy, ThreadPriority, ThreadPriorityValue,
+    ThreadSchedulePolicy, set_thread_priority_and_policy, thread_native_id,
 };
 
 /// The lowest there is: before every ordinary thread, behind whatever else somebody made urgent.
@@ -24,6 +24,13 @@ pub fn run_first() -> bool {
     };
     let priority = ThreadPriority::Crossplatform(value);
     set_thread_priority_and_policy(thread_native_id(), priority, policy).is_ok()
+}
+
+/// From now on this thread runs only where a core has nothing else to do, and so does every thread
+/// that it starts. Says whether the system allows it.
+pub fn run_last() -> bool {
+    let policy = ThreadSchedulePolicy::Normal(NormalThreadSchedulePolicy::Idle);
+    set_thread_priority_and_policy(thread_native_id(), ThreadPriority::Min, policy).is_ok()
 }
 
 #[cfg(test)]
@@ -49,5 +56,11 @@ mod tests {
             eprintln!("SKIPPED: this system lets nobody be urgent");
         }
         assert_ne!(policy(), round_robin, "the others stay as they are");
+        let (allowed, after) = std::thread::spawn(|| (run_last(), policy()))
+            .join()
+            .unwrap();
+        let idle = 5;
+        assert!(allowed, "everybody may be modest");
+        assert_eq!(after, idle);
     }
 }

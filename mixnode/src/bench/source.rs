@@ -8,6 +8,7 @@ use super::stock::Stock;
 use runtime::clock::Clock;
 use runtime::link::{FrameReader, FrameWriter, LinkError, NodeLink};
 use runtime::pace::TURN;
+use runtime::urgency;
 use std::ops::Range;
 use std::time::{Duration, Instant};
 use tokio::runtime::Runtime;
@@ -74,7 +75,24 @@ impl Source {
     }
 
     /// The same with what `frame` makes of each.
+    ///
+    /// On a thread of its own, which runs first where the system allows it: between the moment at which a
+    /// packet counts as sent and the socket there must be no wait for a core.
     pub fn offer_frames(
+        &mut self,
+        stock: &Stock,
+        offer: Offer,
+        frame: impl Fn(&Stock, usize) -> FrameBytes + Send,
+    ) -> Offered {
+        let work = || {
+            urgency::run_first();
+            self.offer_here(stock, offer, frame)
+        };
+        let ended = std::thread::scope(|scope| scope.spawn(work).join());
+        ended.unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+    }
+
+    fn offer_here(
         &mut self,
         stock: &Stock,
         offer: Offer,
@@ -155,8 +173,8 @@ impl Schedule {
     }
 }
 
-/// A thread that does nothing but wake up at random moments: how late the machine itself lets
-/// anybody be, at the side of a measurement.
+/// A thread that does nothing but wake up at random moments, as urgent as a node's loop: how late the
+/// machine itself lets anybody be, at the side of a measurement.
 pub struct Metronome {
     thread: std::thread::JoinHandle<Vec<f64>>,
     stop: std::sync::Arc<std::sync::atomic::AtomicBool>,
@@ -168,6 +186,7 @@ impl Metronome {
         let stop = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(false));
         let switch = stop.clone();
         let thread = std::thread::spawn(move || {
+            urgency::run_first();
             let mut draws = TrafficRng::from_seed([1; 32]).tick(Purpose::Simulation, 2);
             let mut late = Vec::new();
             while !switch.load(std::sync::atomic::Ordering::Relaxed) {

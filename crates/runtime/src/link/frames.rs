@@ -80,6 +80,31 @@ pub(super) fn open(tcp: TcpStream, mut connection: Connection) -> (FrameReader, 
     (reader, writer)
 }
 
+/// The same two halves, woken by the runtime of this call from now on.
+pub(super) fn take_over(
+    reader: FrameReader,
+    writer: FrameWriter,
+) -> io::Result<(FrameReader, FrameWriter)> {
+    let (reader_tcp, writer_tcp) = (reader.tcp, writer.tcp);
+    let whole = reader_tcp.reunite(writer_tcp).map_err(io::Error::other)?;
+    let (read_half, write_half) = TcpStream::from_std(whole.into_std()?)?.into_split();
+    let reader = FrameReader {
+        tcp: read_half,
+        shared: reader.shared,
+        ready: reader.ready,
+        ended: reader.ended,
+        meter: reader.meter,
+    };
+    let writer = FrameWriter {
+        tcp: write_half,
+        shared: writer.shared,
+        broken: writer.broken,
+        timeout: writer.timeout,
+        meter: writer.meter,
+    };
+    Ok((reader, writer))
+}
+
 impl FrameReader {
     /// The next frame. After an error the link is of no more use. Cancel safe.
     ///

@@ -8,6 +8,7 @@ use crate::clock::Clock;
 use crate::http;
 use crate::inbound::{InboundCounters, InboundLimits, accept_loop};
 use crate::link::{FrameReader, NodeLink, NodeTls};
+use crate::node::readers::Readers;
 use crate::shutdown::Shutdown;
 use crate::stages::{Stage, Stages};
 use crate::unwrap_pool::Lanes;
@@ -50,6 +51,8 @@ pub struct NodeListener {
     pub network: NetworkId,
     /// Who may connect.
     pub allowed: Allowed,
+    /// Where links are read.
+    pub readers: Readers,
     /// Where packets go.
     pub lanes: Lanes,
     /// Stamps them.
@@ -104,7 +107,11 @@ impl NodeListener {
                         this.tls.accept(tcp, this.network, allow).await
                     }
                 },
-                move |link: NodeLink, _from| serving.clone().serve(link, links.clone()),
+                move |link: NodeLink, _from| {
+                    let (this, links) = (serving.clone(), links.clone());
+                    let readers = this.readers.clone();
+                    async move { readers.run(this.serve(link, links)).await }
+                },
             ));
         }
     }
@@ -119,6 +126,13 @@ impl NodeListener {
     }
 
     async fn serve(self, link: NodeLink, links: Links) {
+        let link = match link.take_over() {
+            Ok(link) => link,
+            Err(error) => {
+                tracing::debug!(%error, "a peer's link is lost between two threads");
+                return;
+            }
+        };
         // The other half stays open: dropping it would close our side of the connection.
         let NodeLink {
             peer,

@@ -8,6 +8,7 @@ use super::directories::{Follower, Publisher};
 use super::foundation::Foundation;
 use super::listener::NodeListener;
 use super::neighbours::{Neighbours, NeighboursConfig};
+use super::readers::Readers;
 use crate::inbound::{InboundCounters, InboundLimits};
 use crate::link::NodeTls;
 use crate::outbound::{Backoff, OutboundConfig, OutboundEvent};
@@ -55,7 +56,7 @@ impl Surroundings {
         foundation: &mut Foundation,
         listeners: Vec<TcpListener>,
         limits: LinkLimits,
-        (lanes, stages): (Lanes, Stages),
+        (lanes, stages, readers): (Lanes, Stages, Readers),
         shutdown: &Shutdown,
         tasks: &mut JoinSet<()>,
     ) -> Result<Self, NodeError> {
@@ -79,6 +80,7 @@ impl Surroundings {
             tls,
             network: *network.id(),
             allowed: neighbours.allowed(),
+            readers,
             lanes,
             clock,
             stages,

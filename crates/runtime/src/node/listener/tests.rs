@@ -31,6 +31,7 @@ async fn fixture(allowed: &[IdentityPublic]) -> Fixture {
         tls: NodeTls::new(&us).unwrap(),
         network: NETWORK,
         allowed: allowed.subscribe(),
+        readers: Readers::start(|| ()).unwrap(),
         lanes: Arc::new(move || {
             let sender = sender.clone();
             Box::new(move |packets| {
