@@ -190,8 +190,8 @@ pub enum Truth {
 }
 
 /// What is seen after each moment at which the client was written to, and after as many false moments for each of
-/// them, times four. False moments are the true ones of the same client, all moved along by a random time, and from
-/// the end to the beginning: bursts stay bursts, or chance would look like a leak.
+/// them, times four. False moments are the true ones of the same client, all moved along by a random number of seconds, and
+/// from the end to the beginning: bursts stay bursts, and whole seconds whole, or chance would look like a leak.
 pub fn after_moments(
     watched: &[Watched],
     length: f64,
@@ -215,11 +215,13 @@ pub fn after_moments(
                 client,
             }
         };
-        let span = length - horizon;
+        let span = (length - horizon).floor().max(1.0);
         let moments: Vec<f64> = w.written_to.iter().copied().filter(|t| *t < span).collect();
         let mut draws = Stream::new(seed, Purpose::ADVERSARY, client as u64);
         let mut moved = || -> Vec<f64> {
-            let by = draws.uniform() * span;
+            // By whole seconds, the steps of a trace's clock: beside a link with one frame a second, moments of another
+            // phase would be known by that.
+            let by = draws.below(span as u64) as f64;
             moments.iter().map(|t| (t + by) % span).collect()
         };
         let trues = match truth {
@@ -399,7 +401,7 @@ fn figure(bars: &[(String, Interval, Interval)], people: &str) -> Figure {
 mod tests {
     use super::*;
     use crate::attacks::links;
-    use crate::design::Design;
+    use crate::design::{Delivery, Design};
     use crate::replay::Conversation;
 
     fn area(design: &Design, people: &Conversation, inside: bool, truth: Truth) -> Interval {
@@ -422,6 +424,17 @@ mod tests {
         assert!(provider.low > 0.5, "{provider:?}");
         let null = area(&Design::onion(3, 5), &people, false, Truth::None);
         assert!(null.contains(0.5), "{null:?}");
+    }
+
+    /// A trace whose clock counts seconds, and a link with one frame a second that knows nothing of it.
+    #[test]
+    fn a_clock_of_whole_seconds_is_no_leak() {
+        let mut people = Conversation::made_up(5, 16, 1_800.0);
+        people.messages.iter_mut().for_each(|m| m.at = m.at.floor());
+        let mut design = Design::loopix(3, 5);
+        design.delivery = Delivery::Provider { pull_interval: 1.0 };
+        let link = area(&design, &people, false, Truth::Trace);
+        assert!(link.contains(0.5), "{link:?}");
     }
 
     /// Bursts of people on links that know nothing of them: of 60 intervals about three miss one half (fixed seeds);
