@@ -241,16 +241,17 @@ impl<F: PacketFormat> Engine<F> {
         let now = self.clock.now();
         let rang = match actor {
             Actor::Authority => {
-                let label = self.authority.sut.poll_timeout().map(|t| t.1);
-                let rang = self.authority.alarm.ring(now, actor, label);
+                let authority = &mut self.authority;
+                let label = || authority.sut.poll_timeout().map(|t| t.1);
+                let rang = authority.alarm.ring(now, actor, label);
                 if rang {
-                    self.authority.sut.handle_timeout(self.clock.unix());
+                    authority.sut.handle_timeout(self.clock.unix());
                 }
                 rang
             }
             Actor::Mix(i) => {
                 let mix = &mut self.mixes[i];
-                let label = mix.sut.poll_timeout(now).map(|t| t.1);
+                let label = || mix.sut.poll_timeout(now).map(|t| t.1);
                 let rang = mix.alarm.ring(now, actor, label);
                 if rang {
                     mix.sut.handle_timeout(now);
@@ -262,7 +263,7 @@ impl<F: PacketFormat> Engine<F> {
                 let Some(sut) = &mut gateway.sut else {
                     return false;
                 };
-                let label = sut.poll_timeout(now).map(|t| t.1);
+                let label = || sut.poll_timeout(now).map(|t| t.1);
                 let rang = gateway.alarm.ring(now, actor, label);
                 if rang {
                     sut.handle_timeout(now);
@@ -271,7 +272,7 @@ impl<F: PacketFormat> Engine<F> {
             }
             Actor::Client(i) => {
                 let client = &mut self.clients[i];
-                let label = client.sut.poll_timeout().map(|t| t.1);
+                let label = || client.sut.poll_timeout().map(|t| t.1);
                 let rang = client.alarm.ring(now, actor, label);
                 if rang {
                     client.sut.handle_timeout(now);
@@ -312,12 +313,12 @@ impl<F: PacketFormat> Engine<F> {
             (Actor::Mix(i), Frame::Packet(hint, packet)) => {
                 let now = self.clock.now();
                 let key = self.mixes[i].sut.key_for(hint, now);
-                if let Some(arrival) = self.unwrap(actor, from, key, &packet, number) {
+                if let Some(arrival) = self.unwrap(actor, from, key, packet, number) {
                     self.mixes[i].sut.handle_unwrapped(arrival, now);
                 }
             }
             (Actor::Gateway(i), Frame::Packet(hint, packet)) => {
-                self.arrive_at_gateway(i, from, hint, &packet, number);
+                self.arrive_at_gateway(i, from, hint, packet, number);
             }
             (Actor::Client(i), Frame::Packet(_, packet)) => {
                 let now = self.clock.now();
@@ -340,7 +341,7 @@ impl<F: PacketFormat> Engine<F> {
         i: usize,
         from: Actor,
         hint: EpochHint,
-        packet: &PacketBytes,
+        packet: PacketBytes,
         number: u64,
     ) {
         let now = self.clock.now();
@@ -361,7 +362,7 @@ impl<F: PacketFormat> Engine<F> {
         actor: Actor,
         from: Actor,
         key: Option<KeyFor<F>>,
-        packet: &PacketBytes,
+        packet: PacketBytes,
         number: u64,
     ) -> Option<Arrival> {
         let now = self.clock.now();

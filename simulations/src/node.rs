@@ -42,8 +42,13 @@ impl Alarm {
         due
     }
 
-    /// Whether a wake-up that came is the one that is armed. Panics where a machine spins.
-    pub(crate) fn ring(&mut self, now: Instant, actor: Actor, label: Option<&str>) -> bool {
+    /// Whether a wake-up that came is the one that is armed. Panics where a machine spins, and says with what.
+    pub(crate) fn ring(
+        &mut self,
+        now: Instant,
+        actor: Actor,
+        label: impl FnOnce() -> Option<&'static str>,
+    ) -> bool {
         if self.armed != Some(now) {
             return false;
         }
@@ -56,7 +61,8 @@ impl Alarm {
         self.last = Some(now);
         assert!(
             self.wakes < WAKES_AT_ONCE_MAX,
-            "{actor:?} asks to be woken at {now:?} again and again, for {label:?}"
+            "{actor:?} asks to be woken at {now:?} again and again, for {:?}",
+            label()
         );
         true
     }

@@ -28,6 +28,8 @@ use wire::rng::KeyRng;
 const CHECKSUM_LEN: usize = 8;
 /// Sums of a checksum that do not wait for each other.
 const LANES: usize = 8;
+/// Where a header says whose turn it is.
+const HERE: usize = CHECKSUM_LEN;
 const PREFIX_LEN: usize = 8;
 const SEED_LEN: usize = 8;
 /// A request's id, and the seed of its payload.
@@ -88,29 +90,40 @@ impl PacketFormat for Transparent {
         secret: &TransparentSecret,
         packet: &PacketBytes,
     ) -> Result<Unwrapped, DiscardReason> {
-        let (head, payload) = packet.split_at(SPHINX_HEADER_LEN);
-        let header = Header::decode(head).map_err(|_| DiscardReason::BadMac)?;
-        let here = usize::from(header.here);
-        if header.prefixes.get(here) != Some(&prefix(&secret.0)) {
+        Self::unwrap_if(secret, packet.clone(), &mut |_| Ok(()))
+    }
+
+    fn unwrap_if(
+        secret: &TransparentSecret,
+        mut packet: PacketBytes,
+        admit: &mut dyn FnMut(ReplayTag) -> Result<(), DiscardReason>,
+    ) -> Result<Unwrapped, DiscardReason> {
+        let (head, payload) = packet.split_at_mut(SPHINX_HEADER_LEN);
+        let hop = ThisHop::read(head).map_err(|_| DiscardReason::BadMac)?;
+        if hop.prefix != prefix(&secret.0) {
             return Err(DiscardReason::BadMac);
         }
-        let tag = header.tag();
-        if here + 1 < usize::from(header.hops) {
-            let next = NextHop::from_bytes(header.nexts[here]);
+        let tag = hop.tag();
+        if let Some((next, delay)) = hop.onward {
+            let next = NextHop::from_bytes(next).map_err(|_| DiscardReason::BadRouting)?;
+            admit(tag)?;
+            head[HERE] = hop.here + 1;
+            head[..CHECKSUM_LEN].copy_from_slice(&closed(hop.rest, hop.here + 1));
             return Ok(Unwrapped::Forward {
                 tag,
-                next: next.map_err(|_| DiscardReason::BadRouting)?,
-                delay: Duration::from_nanos(header.delays[here]),
-                packet: passed_on(packet),
+                next,
+                delay,
+                packet,
             });
         }
-        if header.id == REQUEST_ID {
+        admit(tag)?;
+        if hop.id == REQUEST_ID {
             let plaintext = read_payload(REQUEST_SEED, payload);
             return Ok(Unwrapped::Request { tag, plaintext });
         }
         Ok(Unwrapped::Reply {
             tag,
-            surb: SurbId(header.id),
+            surb: SurbId(hop.id),
             payload: boxed(payload.to_vec()),
         })
     }
@@ -174,14 +187,6 @@ impl Header {
         Ok(header)
     }
 
-    /// One for each hop, and none twice at one hop.
-    fn tag(&self) -> ReplayTag {
-        let mut tag = [0; 32];
-        tag[..16].copy_from_slice(&self.nonce);
-        tag[0] ^= self.here;
-        ReplayTag(tag)
-    }
-
     fn encode(&self) -> Vec<u8> {
         let mut w = Writer::with_capacity(SPHINX_HEADER_LEN);
         w.put(&[0; CHECKSUM_LEN]).u8(self.here).u8(self.hops);
@@ -196,38 +201,62 @@ impl Header {
             w.put(n);
         });
         let mut out = w.into_padded(SPHINX_HEADER_LEN);
-        let checksum = checksum(&out[CHECKSUM_LEN..]);
+        let checksum = closed(sum(&out[HERE + 1..]), self.here);
         out[..CHECKSUM_LEN].copy_from_slice(&checksum);
         out
     }
+}
 
-    fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
-        let mut r = Reader::new(bytes);
-        if r.array()? != checksum(&bytes[CHECKSUM_LEN..]) {
+/// What one hop reads of a header.
+struct ThisHop {
+    here: u8,
+    nonce: [u8; 16],
+    id: [u8; SurbId::LEN],
+    prefix: [u8; PREFIX_LEN],
+    /// The next hop, and how long to wait for it; none at the last hop.
+    onward: Option<([u8; 32], Duration)>,
+    /// Sum of what no hop changes.
+    rest: u64,
+}
+
+impl ThisHop {
+    fn read(head: &[u8]) -> Result<Self, DecodeError> {
+        let mut r = Reader::new(head);
+        let checksum: [u8; CHECKSUM_LEN] = r.array()?;
+        let (here, hops) = (r.u8()?, r.u8()?);
+        let rest = sum(&head[HERE + 1..]);
+        if checksum != closed(rest, here) {
             return Err(DecodeError::Invalid("checksum"));
         }
-        let mut header = Self {
-            here: r.u8()?,
-            hops: r.u8()?,
-            nonce: r.array()?,
-            id: r.array()?,
-            prefixes: [[0; PREFIX_LEN]; MAX_HOPS],
-            delays: [0; MAX_HOPS - 1],
-            nexts: [[0; 32]; MAX_HOPS - 1],
-        };
-        for prefix in &mut header.prefixes {
-            *prefix = r.array()?;
-        }
-        for delay in &mut header.delays {
-            *delay = r.u64()?;
-        }
-        for next in &mut header.nexts {
-            *next = r.array()?;
-        }
-        if usize::from(header.hops) > MAX_HOPS || header.here >= header.hops {
+        let place = usize::from(here);
+        if usize::from(hops) > MAX_HOPS || here >= hops {
             return Err(DecodeError::Invalid("hops"));
         }
-        Ok(header)
+        let (nonce, id) = (r.array()?, r.array()?);
+        r.slice(PREFIX_LEN * place)?;
+        let prefix = r.array()?;
+        let onward = (here + 1 < hops).then(|| {
+            r.slice(PREFIX_LEN * (MAX_HOPS - 1 - place) + 8 * place)?;
+            let delay = Duration::from_nanos(r.u64()?);
+            r.slice(8 * (MAX_HOPS - 2 - place) + 32 * place)?;
+            Ok((r.array()?, delay))
+        });
+        Ok(Self {
+            here,
+            nonce,
+            id,
+            prefix,
+            onward: onward.transpose()?,
+            rest,
+        })
+    }
+
+    /// One for each hop, and none twice at one hop.
+    fn tag(&self) -> ReplayTag {
+        let mut tag = [0; 32];
+        tag[..16].copy_from_slice(&self.nonce);
+        tag[0] ^= self.here;
+        ReplayTag(tag)
     }
 }
 
@@ -247,15 +276,6 @@ fn join(header: &[u8], seed: [u8; SEED_LEN], plaintext: &Plaintext) -> PacketByt
     boxed(packet)
 }
 
-/// The same packet at its next hop: one byte and the checksum differ.
-fn passed_on(packet: &PacketBytes) -> PacketBytes {
-    let mut packet = packet.clone();
-    packet[CHECKSUM_LEN] += 1;
-    let checksum = checksum(&packet[CHECKSUM_LEN..SPHINX_HEADER_LEN]);
-    packet[..CHECKSUM_LEN].copy_from_slice(&checksum);
-    packet
-}
-
 fn read_payload(seed: [u8; SEED_LEN], payload: &[u8]) -> Option<Plaintext> {
     let (sum, rest) = payload.split_first_chunk::<CHECKSUM_LEN>()?;
     let (theirs, plaintext) = rest.split_first_chunk::<SEED_LEN>()?;
@@ -263,10 +283,18 @@ fn read_payload(seed: [u8; SEED_LEN], payload: &[u8]) -> Option<Plaintext> {
     (*sum == checksum(rest) && *theirs == seed).then(|| boxed(plaintext.to_vec()))
 }
 
+fn checksum(bytes: &[u8]) -> [u8; CHECKSUM_LEN] {
+    sum(bytes).to_be_bytes()
+}
+
+/// A header's checksum: of what no hop changes, and of whose turn it is.
+fn closed(rest: u64, here: u8) -> [u8; CHECKSUM_LEN] {
+    step(rest, u64::from(here)).to_be_bytes()
+}
+
 /// FNV-1a over 64-bit words, the last one zero-padded, in eight lanes that are folded in the end. Each step is a
 /// bijection, so a change of one word always shows.
-fn checksum(bytes: &[u8]) -> [u8; CHECKSUM_LEN] {
-    let step = |sum: u64, w: u64| (sum ^ w).wrapping_mul(0x0000_0100_0000_01b3);
+fn sum(bytes: &[u8]) -> u64 {
     let mut lanes = [0xcbf2_9ce4_8422_2325; LANES];
     let (blocks, rest) = bytes.as_chunks::<{ 8 * LANES }>();
     for block in blocks {
@@ -280,7 +308,11 @@ fn checksum(bytes: &[u8]) -> [u8; CHECKSUM_LEN] {
         word[..chunk.len()].copy_from_slice(chunk);
         *lane = step(*lane, u64::from_be_bytes(word));
     }
-    lanes.into_iter().fold(0, step).to_be_bytes()
+    lanes.into_iter().fold(0, step)
+}
+
+fn step(sum: u64, word: u64) -> u64 {
+    (sum ^ word).wrapping_mul(0x0000_0100_0000_01b3)
 }
 
 #[cfg(test)]

@@ -64,28 +64,19 @@ fn mixes<'a>(
     layers: std::ops::Range<usize>,
 ) -> impl Iterator<Item = NodeId> + 'a {
     layers.filter_map(|layer| {
-        let mixes = directory.layer(layer);
-        mixes
-            .get(pick(draws[layer], mixes.len())?)
-            .map(directory::NodeDescriptor::id)
+        let mixes = directory.layer_ids(layer);
+        mixes.get(pick(draws[layer], mixes.len())?).copied()
     })
 }
 
 /// A gateway drawn among all but `except` (all of them, where there is no other).
 pub fn draw_gateway(directory: &Directory, draw: u64, except: Option<NodeId>) -> Option<NodeId> {
-    let ids = || {
-        directory
-            .gateways()
-            .iter()
-            .map(directory::NodeDescriptor::id)
-    };
-    let others: Vec<NodeId> = ids().filter(|id| Some(*id) != except).collect();
-    let candidates = if others.is_empty() {
-        ids().collect()
-    } else {
-        others
-    };
-    candidates.get(pick(draw, candidates.len())?).copied()
+    let all = directory.gateway_ids();
+    let others = || all.iter().filter(|id| Some(**id) != except);
+    match others().count() {
+        0 => all.get(pick(draw, all.len())?).copied(),
+        n => others().nth(pick(draw, n)?).copied(),
+    }
 }
 
 /// Who asks: how the last hop back addresses it, and the key it opens the reply with.

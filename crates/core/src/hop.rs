@@ -390,23 +390,18 @@ impl<F: PacketFormat> HopNode<F> {
         while let Some(transmit) = self.queue.pop_due(now) {
             self.ready.push_back(transmit);
         }
-        let gone = self.keyring.forget_before(self.oldest_accepted(now));
+        let epoch = self.view.epoch_at(now);
+        let overlap = self.view.start(epoch) + self.overlap(now);
+        let gone = self
+            .keyring
+            .forget_before(oldest_accepted(epoch, overlap, now));
         self.keys_changed |= !gone.is_empty();
         self.orders.extend(gone.into_iter().map(KeepOrder::Forget));
-        let drawn = self.keyring.rotate(self.view.epoch_at(now), keys);
+        let drawn = self.keyring.rotate(epoch, keys);
         let changed = !drawn.is_empty();
         self.keys_changed |= changed;
         self.orders.extend(drawn.into_iter().map(KeepOrder::Key));
         changed
-    }
-
-    fn oldest_accepted(&self, now: Instant) -> Epoch {
-        let epoch = self.view.epoch_at(now);
-        if now < self.view.start(epoch) + self.overlap(now) {
-            epoch.previous()
-        } else {
-            epoch
-        }
     }
 
     /// A frame that is due.
@@ -423,13 +418,15 @@ impl<F: PacketFormat> HopNode<F> {
         if !self.ready.is_empty() {
             return Some((now, "ready"));
         }
-        // Kept over a restart, and too old by the overlap that the directory says.
-        let too_old = |oldest| oldest < self.oldest_accepted(now);
-        if self.view.current(now).is_some() && self.keyring.oldest().is_some_and(too_old) {
-            return Some((now, "key rotation"));
-        }
         let epoch = self.view.epoch_at(now);
         let overlap = self.view.start(epoch) + self.overlap(now);
+        // Kept over a restart, and too old by the overlap that the directory says.
+        let oldest = self.keyring.oldest();
+        if oldest.is_some_and(|oldest| oldest < oldest_accepted(epoch, overlap, now))
+            && self.view.current(now).is_some()
+        {
+            return Some((now, "key rotation"));
+        }
         let rotate = if overlap > now {
             overlap
         } else {
@@ -447,5 +444,14 @@ impl<F: PacketFormat> HopNode<F> {
     /// Numbers for the operator.
     pub fn counters(&self) -> &HopCounters {
         &self.counters
+    }
+}
+
+/// Of which epoch the oldest key is that opens anything now; the one before `epoch` does until `overlap`.
+fn oldest_accepted(epoch: Epoch, overlap: Instant, now: Instant) -> Epoch {
+    if now < overlap {
+        epoch.previous()
+    } else {
+        epoch
     }
 }

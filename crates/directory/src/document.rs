@@ -126,6 +126,9 @@ pub struct Directory {
     pub withheld: u64,
     layers: [Vec<NodeDescriptor>; LAYERS],
     gateways: Vec<NodeDescriptor>,
+    /// Ids are hashes: taken once, for those who draw nodes all the time.
+    layer_ids: [Vec<NodeId>; LAYERS],
+    gateway_ids: Vec<NodeId>,
     positions: BTreeMap<NodeId, Position>,
     hash: DirectoryHash,
 }
@@ -194,6 +197,10 @@ impl Directory {
         if layers.iter().chain([&gateways]).any(|nodes| !fits(nodes)) {
             return Err(DirectoryError::TooLarge);
         }
+        let ids = |nodes: &Vec<NodeDescriptor>| nodes.iter().map(NodeDescriptor::id).collect();
+        let layer_ids: [Vec<NodeId>; LAYERS] = layers.each_ref().map(ids);
+        let gateway_ids: Vec<NodeId> = ids(&gateways);
+        let all_ids = layer_ids.iter().flatten().chain(&gateway_ids);
         let mut positions = BTreeMap::new();
         let mixes = layers.iter().enumerate().flat_map(|(layer, mixes)| {
             mixes
@@ -205,7 +212,7 @@ impl Directory {
             .iter()
             .enumerate()
             .map(|(index, g)| (g, Position::Gateway { index }));
-        for (node, position) in mixes.chain(gates) {
+        for ((node, position), id) in mixes.chain(gates).zip(all_ids) {
             let expected = match position {
                 Position::Mix { .. } => Role::Mix,
                 Position::Gateway { .. } => Role::Gateway,
@@ -213,7 +220,7 @@ impl Directory {
             if node.role != expected {
                 return Err(DirectoryError::WrongRole);
             }
-            if positions.insert(node.id(), position).is_some() {
+            if positions.insert(*id, position).is_some() {
                 return Err(DirectoryError::Duplicate);
             }
         }
@@ -242,6 +249,8 @@ impl Directory {
             withheld,
             layers,
             gateways,
+            layer_ids,
+            gateway_ids,
             positions,
             hash: DirectoryHash([0; 32]),
         };
@@ -266,6 +275,16 @@ impl Directory {
     /// All gateways, in the order of the document.
     pub fn gateways(&self) -> &[NodeDescriptor] {
         &self.gateways
+    }
+
+    /// Ids of [`Directory::layer`], in its order.
+    pub fn layer_ids(&self, layer: usize) -> &[NodeId] {
+        self.layer_ids.get(layer).map_or(&[], Vec::as_slice)
+    }
+
+    /// Ids of [`Directory::gateways`], in their order.
+    pub fn gateway_ids(&self) -> &[NodeId] {
+        &self.gateway_ids
     }
 
     /// Where a node stands, if it is here.

@@ -147,6 +147,16 @@ pub trait PacketFormat: 'static {
         each.collect()
     }
 
+    /// The same for one packet that nobody needs afterwards, so that a format may use its memory again.
+    fn unwrap_if(
+        secret: &Self::Secret,
+        packet: PacketBytes,
+        admit: &mut dyn FnMut(ReplayTag) -> Result<(), DiscardReason>,
+    ) -> Result<Unwrapped, DiscardReason> {
+        let mut results = Self::unwrap_batch_if(&[(secret, &packet)], &mut |_, tag| admit(tag));
+        results.pop().unwrap_or(Err(DiscardReason::Overloaded))
+    }
+
     /// The reply packet that a reply block makes, and its first hop.
     fn use_surb(
         surb: &SurbBytes,

@@ -34,8 +34,8 @@ impl<F: PacketFormat> Clone for KeyFor<F> {
     }
 }
 
-/// What came out of a packet that was never here before. Only [`unwrap_batch`] makes one, so that
-/// nothing gets around the replay set.
+/// What came out of a packet that was never here before. Only [`unwrap_batch`] and [`KeyFor::unwrap`]
+/// make one, so that nothing gets around the replay set.
 pub struct Admitted(pub(super) Unwrapped);
 
 impl Admitted {
@@ -47,9 +47,9 @@ impl Admitted {
 
 impl<F: PacketFormat> KeyFor<F> {
     /// One packet's work; see [`unwrap_batch`].
-    pub fn unwrap(&self, packet: &PacketBytes) -> Result<Admitted, DiscardReason> {
-        let mut results = unwrap_batch(&[(self, packet)], &mut [false]);
-        results.pop().unwrap_or(Err(DiscardReason::Overloaded))
+    pub fn unwrap(&self, packet: PacketBytes) -> Result<Admitted, DiscardReason> {
+        let admit = &mut |tag| self.tags.insert(ShortTag::from(tag));
+        F::unwrap_if(&self.secret, packet, admit).map(Admitted)
     }
 }
 

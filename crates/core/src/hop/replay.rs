@@ -13,7 +13,7 @@ use sphinx::DiscardReason;
     clippy::disallowed_types,
     reason = "never iterated, so its order shows nowhere; hashed under the epoch key's own seed"
 )]
-use std::collections::HashSet;
+use std::collections::{HashMap, hash_map::Entry};
 use std::hash::{BuildHasher, Hash, Hasher};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
@@ -23,7 +23,7 @@ use std::sync::{Mutex, PoisonError};
 const SHARDS: usize = 64;
 
 #[expect(clippy::disallowed_types, reason = "see above")]
-type Shard = HashSet<ShortTag, Spread>;
+type Shard = HashMap<ShortTag, (), Spread>;
 
 /// Exact: no false positives, no forgetting. When full it refuses everything: better no packet
 /// than a replayed one.
@@ -53,7 +53,7 @@ impl ReplaySet {
         for tag in tags {
             let shard = set.shards[set.spread.shard(&tag)].get_mut();
             let shard = shard.unwrap_or_else(PoisonError::into_inner);
-            *set.len.get_mut() += usize::from(shard.insert(tag));
+            *set.len.get_mut() += usize::from(shard.insert(tag, ()).is_none());
         }
         set
     }
@@ -63,15 +63,15 @@ impl ReplaySet {
         let shard = &self.shards[self.spread.shard(&tag)];
         // A panic between two tags leaves a whole set.
         let mut shard = shard.lock().unwrap_or_else(PoisonError::into_inner);
-        if shard.contains(&tag) {
+        let Entry::Vacant(place) = shard.entry(tag) else {
             return Err(DiscardReason::Replayed);
-        }
+        };
         // Counted first, so that threads at other shards cannot pass the capacity together.
         if self.len.fetch_add(1, Ordering::Relaxed) >= self.capacity {
             self.len.fetch_sub(1, Ordering::Relaxed);
             return Err(DiscardReason::ReplaySetFull);
         }
-        shard.insert(tag);
+        place.insert(());
         Ok(())
     }
 

@@ -358,7 +358,7 @@ pub(crate) fn arrival(
     now: Instant,
 ) -> Arrival {
     Arrival {
-        unwrapped: key.unwrap(packet),
+        unwrapped: key.unwrap(packet.clone()),
         epoch: key.epoch,
         received_at: now,
         source,

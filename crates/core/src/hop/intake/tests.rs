@@ -162,7 +162,7 @@ fn a_replay_within_one_batch_and_after_it_dies_and_a_second_try_is_none() {
     // As after a panic: the same places.
     assert_eq!(reasons(&batch), expected);
     assert_eq!(admitted, [true, false, false]);
-    assert_eq!(key.unwrap(&good).err(), Some(DiscardReason::Replayed));
+    assert_eq!(key.unwrap(good).err(), Some(DiscardReason::Replayed));
 }
 
 proptest! {
