@@ -181,7 +181,7 @@ fn judge(
             if rig.entry(client) == gateway {
                 continue;
             }
-            let score = flow.ratio(entering, &events) + back(&flow, &events, returning);
+            let score = flow.ratio(entering, &events, 0.0) + back(&flow, &events, returning);
             match client == owner {
                 true => positives.push((owner, score)),
                 false => negatives.push((owner, score)),

@@ -50,7 +50,8 @@ impl Flow {
         anonymity::flow::time_to_link(&self.closed(), 0.9, 1e-3).value
     }
 
-    /// Scores of `senders` true pairs, and of each sender with the egresses of `others` other senders.
+    /// Scores of `senders` true pairs, and of each sender with the egresses of `others` other senders. Senders were watched
+    /// before, for as long as a packet may take.
     pub fn scores(
         &self,
         senders: usize,
@@ -66,10 +67,10 @@ impl Flow {
             let n = at_once.min(senders - same.len()).max(others + 1);
             let streams = self.streams(n, seed.wrapping_add(run << 20))?;
             for (i, stream) in streams.iter().enumerate().take(senders - same.len()) {
-                same.push(self.ratio(&stream.sent, &stream.came));
+                same.push(self.ratio(&stream.sent, &stream.came, -lead));
                 for k in 1..=others {
                     let stranger = &streams[(i + k) % n];
-                    other.push(self.ratio(&stream.sent, &stranger.came));
+                    other.push(self.ratio(&stream.sent, &stranger.came, -lead));
                 }
             }
             run += 1;
@@ -122,32 +123,34 @@ impl Flow {
         Ok(ends.streams)
     }
 
-    /// The log-likelihood ratio of `came` given `sent`, both ascending and both watched from 0 to the end: what was sent
-    /// before the watch and comes out in it is known on average only.
-    pub fn ratio(&self, sent: &[f64], came: &[f64]) -> f64 {
+    /// The log-likelihood ratio of `came`, which was watched from 0 to the end, given what was `sent` since a moment that is
+    /// not after 0; both ascending. What was sent before and comes out in the watch is known on average only.
+    pub fn ratio(&self, sent: &[f64], came: &[f64], since: f64) -> f64 {
         let kernel = Kernel::new(self.hops, self.delay);
         let share = self.matched / self.emitted;
         let flat = self.noise + self.matched;
         // A packet that no sent one explains is not impossible: clocks and links are not perfect.
         let floor = self.noise + self.matched * 1e-3;
-        let mut moments = Moments::new(self.hops, 1.0 / self.delay);
+        let mut moments = Moments::new(self.hops, 1.0 / self.delay, since);
         let mut upcoming = sent.iter().peekable();
         let mut sum = 0.0;
         for &t in came {
             while let Some(s) = upcoming.next_if(|s| **s < t) {
                 moments.add(*s);
             }
-            let before = self.matched * (1.0 - kernel.mass(t));
+            let before = self.matched * (1.0 - kernel.mass(t - since));
             let intensity = floor + share * moments.density(t) + before;
             sum += ln(intensity / flat);
         }
-        let arrived: f64 = sent.iter().map(|s| kernel.mass(self.time - s)).sum();
-        let expected = floor * self.time + share * arrived + self.matched * kernel.left(self.time);
+        let arrives = |s: &f64| kernel.mass(self.time - s) - kernel.mass(-s);
+        let arrived: f64 = sent.iter().map(arrives).sum();
+        let before = kernel.left(self.time - since) - kernel.left(-since);
+        let expected = floor * self.time + share * arrived + self.matched * before;
         sum - expected + flat * self.time
     }
 }
 
-/// What is seen of one sender, and of its egress.
+/// What is seen of one sender, and of its egress while it is watched.
 #[derive(Clone, Debug, Default)]
 struct Ends {
     sent: Vec<f64>,
@@ -164,14 +167,11 @@ struct Streams {
 impl Probe<1> for Streams {
     fn delivered(&mut self, time: f64, packet: &Packet, _class: Class, _mass: &[f64; 1]) {
         let (sent, came) = (packet.sent - self.lead, time - self.lead);
-        let watch = 0.0..self.time;
-        if let Some(stream) = self.streams.get_mut(packet.sender as usize)
-            && watch.contains(&sent)
-        {
+        if let Some(stream) = self.streams.get_mut(packet.sender as usize) {
             stream.sent.push(sent);
         }
         if let Some(stream) = self.streams.get_mut(packet.receiver as usize)
-            && watch.contains(&came)
+            && (0.0..self.time).contains(&came)
         {
             stream.came.push(came);
         }
@@ -243,10 +243,10 @@ struct Moments {
 }
 
 impl Moments {
-    fn new(hops: u32, rate: f64) -> Self {
+    fn new(hops: u32, rate: f64, since: f64) -> Self {
         Self {
             sums: vec![0.0; hops as usize],
-            at: 0.0,
+            at: since,
             rate,
             front: Kernel::new(hops, 1.0 / rate).front,
         }
@@ -304,7 +304,7 @@ mod tests {
     #[test]
     fn moments_are_the_sums_they_stand_for() {
         let sent = [0.3, 0.7, 1.9];
-        let mut moments = Moments::new(4, 2.0);
+        let mut moments = Moments::new(4, 2.0, 0.0);
         for s in sent {
             moments.add(s);
         }
