@@ -3,6 +3,7 @@
 //! Each connection has one task that reads and writes. What is read goes to the loop without a word
 //! about whose it is: a packet's way does not depend on the session it came over.
 
+use crate::allowance::Allowance;
 use crate::downlink::Downlink;
 use mizzle_core::hop::{Received, Source};
 use runtime::clock::Clock;
@@ -63,8 +64,8 @@ pub struct ClientListener {
     pub clock: Clock,
     /// Counts what reading costs.
     pub stages: Stages,
-    /// Packets a second that one client may send.
-    pub rate: u32,
+    /// How much one client may send.
+    pub allowance: Allowance,
     /// Connections so far.
     pub connections: Arc<AtomicU64>,
 }
@@ -131,7 +132,7 @@ impl ClientListener {
     async fn read(&self, mut reader: FrameReader, heard: &AtomicBool) {
         reader.measure(self.stages.turns(Stage::Read));
         let mut deliver = (self.lanes)();
-        let mut pace = Pace::new(self.rate);
+        let mut pace = Pace::default();
         let (mut frames, mut packets) = (Vec::new(), Vec::new());
         loop {
             let ended = reader.read_many(&mut frames).await.err();
@@ -143,7 +144,7 @@ impl ClientListener {
                 received_at,
                 source: Source::Client,
             });
-            let ahead = pace.take(packets.len(), received_at);
+            let ahead = pace.take(packets.len(), self.allowance.gap(), received_at);
             deliver(&mut packets);
             if let Some(error) = ended {
                 tracing::debug!(%error, "a client's link ended");
@@ -171,24 +172,18 @@ async fn write(
 }
 
 /// How far a client is ahead of its rate.
+#[derive(Default)]
 struct Pace {
-    gap: Duration,
     /// When what was sent so far would have been sent at the full rate.
     paid_until: Instant,
 }
 
 impl Pace {
-    fn new(rate: u32) -> Self {
-        Self {
-            gap: Duration::from_secs(1) / rate.max(1),
-            paid_until: Instant::ZERO,
-        }
-    }
-
-    /// Some more packets; how long to wait before the next are read.
-    fn take(&mut self, packets: usize, now: Instant) -> Duration {
+    /// Some more packets, each of which is allowed so long after the one before; how long to wait before
+    /// the next are read.
+    fn take(&mut self, packets: usize, gap: Duration, now: Instant) -> Duration {
         let packets = u32::try_from(packets).unwrap_or(u32::MAX);
-        self.paid_until = self.paid_until.max(now) + self.gap.saturating_mul(packets);
+        self.paid_until = self.paid_until.max(now) + gap.saturating_mul(packets);
         (self.paid_until - now).saturating_sub(BURST)
     }
 }
@@ -200,15 +195,16 @@ mod tests {
     #[test]
     fn a_client_at_its_rate_never_waits_and_a_flood_does() {
         let second = Duration::from_secs(1);
+        let gap = second / 10;
         let mut now = Instant::ZERO + second;
-        let mut pace = Pace::new(10);
+        let mut pace = Pace::default();
         for _ in 0..1000 {
-            assert_eq!(pace.take(1, now), Duration::ZERO);
-            now += second / 10;
+            assert_eq!(pace.take(1, gap, now), Duration::ZERO);
+            now += gap;
         }
         // At once, 20 packets are within the burst of two seconds; the next one is not.
-        let mut pace = Pace::new(10);
-        assert!((0..20).all(|_| pace.take(1, now) == Duration::ZERO));
-        assert_eq!(pace.take(1, now), second / 10);
+        let mut pace = Pace::default();
+        assert!((0..20).all(|_| pace.take(1, gap, now) == Duration::ZERO));
+        assert_eq!(pace.take(1, gap, now), gap);
     }
 }

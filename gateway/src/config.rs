@@ -63,7 +63,8 @@ pub struct Limits {
     pub sessions: usize,
     /// Connections of clients from one IPv4 address or IPv6 /64.
     pub sessions_per_address: usize,
-    /// Packets a second that one client may send; what is more is read later.
+    /// Packets a second that one client may send; what is more is read later. 0: as the directory's
+    /// rates say ([`crate::allowance`]).
     pub session_rate: u32,
     /// Replies that wait for a slot of one session.
     pub session_queue: usize,
@@ -104,7 +105,7 @@ impl Default for Limits {
             connections: 1024,
             sessions: 10_000,
             sessions_per_address: 64,
-            session_rate: 100,
+            session_rate: 0,
             session_queue: 64,
             inboxes: 100_000,
             cells: 65_536,
@@ -169,7 +170,8 @@ impl Config {
             ("limits.connections", l.connections),
             ("limits.sessions", l.sessions),
             ("limits.sessions_per_address", l.sessions_per_address),
-            ("limits.session_rate", l.session_rate as usize),
+            // 0 stands for the directory's rates.
+            ("limits.session_rate", l.session_rate.max(1) as usize),
             ("limits.session_queue", l.session_queue),
             ("limits.inboxes", l.inboxes),
             ("limits.cells", l.cells as usize),

@@ -5,6 +5,7 @@
 //! clients' connections and the writer of their downlinks, the store. Under load a turn takes all that
 //! came in a fifth of a millisecond (`runtime::pace`). `mixnode/src/eventloop.rs` has the same steps.
 
+use crate::allowance::Allowance;
 use crate::clients::ClientEvent;
 use crate::config::Config;
 use crate::downlink::{Downlink, Slot};
@@ -58,6 +59,7 @@ pub(crate) struct Node {
     /// Connected clients; at most as many as the machine lets in.
     pub(crate) clients: BTreeMap<SessionAddress, (u64, Downlink)>,
     pub(crate) slots: mpsc::Sender<Slot>,
+    pub(crate) allowance: Allowance,
     pub(crate) meter: ThreadMeter,
 }
 
@@ -360,6 +362,10 @@ impl Node {
 
     fn copy_counts(&mut self) {
         self.meter.settle();
+        let now = self.now();
+        if let Some(directory) = self.gateway.hop().view.current(now) {
+            self.allowance.follow(&directory.parameters);
+        }
         self.gateway.handle_intake(&self.pool.door().take_counts());
         let sessions = self.gateway.sessions_connected();
         let (inboxes, cells) = self.gateway.kept();

@@ -2,9 +2,10 @@
 //!
 //! What a gateway decides is in `crates/core`, what it keeps in `crates/store`, and what every node
 //! shares of the real world in `runtime::node`. Here: [`config`], the listener for clients
-//! ([`clients`]), the punctual writer of their downlinks ([`downlink`]), the store's keys and thread
+//! ([`clients`]), how much each may send ([`allowance`]), the punctual writer of their downlinks ([`downlink`]), the store's keys and thread
 //! ([`inboxes`]), its own metrics ([`metrics`]) and the loop that joins them ([`eventloop`]).
 
+pub mod allowance;
 pub mod clients;
 pub mod config;
 pub mod downlink;

@@ -1,6 +1,7 @@
 //! Opens and starts everything around the gateway's loop, in the order in which it can fail.
 
-use crate::clients::{ClientEvent, ClientListener};
+use crate::allowance::Allowance;
+use crate::clients::ClientListener;
 use crate::config::Config;
 use crate::downlink::{self, SLOTS_MAX};
 use crate::eventloop::{Inputs, Node, ended};
@@ -20,11 +21,10 @@ use runtime::node::readers::Readers;
 use runtime::node::surroundings::{ARRIVALS_MAX, LinkLimits, Surroundings};
 use runtime::shutdown::Shutdown;
 use runtime::stages::{Stage, Stages};
-use runtime::unwrap_pool::{Lanes, UnwrapPool};
+use runtime::unwrap_pool::UnwrapPool;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
-use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
@@ -76,19 +76,29 @@ pub(crate) async fn start(
         link_queue: config.limits.link_queue,
     };
     let meter = stages.thread(Stage::Decide);
-    let clients = (pool.door().lanes(), stages.clone());
+    let (client_lanes, client_stages) = (pool.door().lanes(), stages.clone());
+    let (client_events, clients) = mpsc::channel(CLIENT_EVENTS_MAX);
     let urgent = settings.clone();
     let readers = Readers::start(move || urgent.hurry())?;
     let ways = (pool.door().lanes(), stages, readers);
     let around = Surroundings::start(&mut foundation, listeners, limits, ways, shutdown, tasks)?;
-    let clients = listen_to_clients(
-        config,
-        &foundation,
-        client_listeners,
-        clients,
-        shutdown,
-        tasks,
-    )?;
+    let allowance = Allowance::new(config.limits.session_rate);
+    let listener = ClientListener {
+        tls: ClientListenerTls::new(&foundation.identity).map_err(ended)?,
+        network: *foundation.network.id(),
+        lanes: client_lanes,
+        events: client_events,
+        clock,
+        stages: client_stages,
+        allowance: allowance.clone(),
+        connections: Arc::new(AtomicU64::new(0)),
+    };
+    let inbound = InboundLimits {
+        connections_max: config.limits.sessions,
+        per_address_max: config.limits.sessions_per_address,
+        ..InboundLimits::default()
+    };
+    listener.start(client_listeners, &inbound, shutdown, tasks);
     let (slots, filled) = mpsc::channel(SLOTS_MAX);
     downlink::start(
         clock,
@@ -110,6 +120,7 @@ pub(crate) async fn start(
         orders,
         clients: BTreeMap::new(),
         slots,
+        allowance,
         meter,
     };
     let inputs = Inputs {
@@ -121,32 +132,4 @@ pub(crate) async fn start(
         kept: opened.answers,
     };
     Ok((node, inputs))
-}
-
-fn listen_to_clients(
-    config: &Config,
-    foundation: &Foundation,
-    listeners: Vec<TcpListener>,
-    (lanes, stages): (Lanes, Stages),
-    shutdown: &Shutdown,
-    tasks: &mut JoinSet<()>,
-) -> Result<mpsc::Receiver<ClientEvent>, NodeError> {
-    let (events_tx, events) = mpsc::channel(CLIENT_EVENTS_MAX);
-    let listener = ClientListener {
-        tls: ClientListenerTls::new(&foundation.identity).map_err(ended)?,
-        network: *foundation.network.id(),
-        lanes,
-        events: events_tx,
-        clock: foundation.clock,
-        stages,
-        rate: config.limits.session_rate,
-        connections: Arc::new(AtomicU64::new(0)),
-    };
-    let limits = InboundLimits {
-        connections_max: config.limits.sessions,
-        per_address_max: config.limits.sessions_per_address,
-        ..InboundLimits::default()
-    };
-    listener.start(listeners, &limits, shutdown, tasks);
-    Ok(events)
 }

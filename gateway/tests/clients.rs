@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test may fail by panic")]
 
+use gateway::allowance::Allowance;
 use gateway::clients::{ClientEvent, ClientListener};
 use gateway::downlink::{self, Downlink, Slot};
 use mizzle_core::hop::Received;
@@ -53,7 +54,7 @@ async fn fixture(limits: InboundLimits) -> Fixture {
         stages: Stages::default(),
         events: events_tx,
         clock,
-        rate: 1000,
+        allowance: Allowance::new(1000),
         connections: Arc::new(AtomicU64::new(0)),
     };
     let mut tasks = JoinSet::new();

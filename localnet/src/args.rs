@@ -84,6 +84,8 @@ pub struct More {
     pub client: String,
     /// Times what localnet's rates of clients and downlinks are.
     pub rate_scale: Option<f64>,
+    /// Cells in one inbox, instead of what goes with the rates.
+    pub inbox_quota: Option<u16>,
 }
 
 impl More {
@@ -93,6 +95,14 @@ impl More {
         if at_each > 0.0 {
             self.mix.push_str(&format!("test_loss = {at_each}\n"));
         }
+    }
+
+    /// Cells in one inbox, where it is not localnet's number: what is on its way at once grows with the
+    /// rates.
+    pub(crate) fn quota(&self) -> Option<u16> {
+        let usual = directory::Parameters::localnet().inbox_quota;
+        let scaled = |scale: f64| (f64::from(usual) * scale.clamp(1.0, 2.0)) as u16;
+        self.inbox_quota.or(self.rate_scale.map(scaled))
     }
 }
 

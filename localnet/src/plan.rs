@@ -160,11 +160,6 @@ impl Plan {
                     if let Some(listen) = node.client_listen {
                         writeln!(text, "client_listen = [\"{listen}\"]")?;
                     }
-                    if let Some(scale) = args.more.rate_scale {
-                        // A gateway takes 100 packets a second of a client: eight times localnet's rates.
-                        let most = (100.0 * scale).max(100.0);
-                        writeln!(text, "\n[limits]\nsession_rate = {most:.0}")?;
-                    }
                 }
                 Role::Client => self.client_config(&mut text, node, args, seed)?,
             }
@@ -199,9 +194,9 @@ impl Plan {
             ] {
                 writeln!(text, "{name} = {}", rate.per_second() * scale)?;
             }
-            // What is on its way at once grows with the rates.
-            let quota = f64::from(rates.inbox_quota) * scale.clamp(1.0, 2.0);
-            writeln!(text, "inbox_quota = {quota:.0}")?;
+        }
+        if let Some(quota) = args.more.quota() {
+            writeln!(text, "inbox_quota = {quota}")?;
         }
         if args.plant_rate {
             writeln!(text, "payload_rate = 11.0\nloop_rate = 2.2")?;
