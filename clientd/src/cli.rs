@@ -9,6 +9,7 @@ mod tokens;
 use crate::config::Config;
 use crate::daemon::Daemon;
 use crate::vault;
+use crate::vault::key::Unlock;
 use clap::{Args, CommandFactory, Parser, Subcommand};
 use messaging::{ContactId, MessengerConfig};
 use runtime::clock::Clock;
@@ -42,7 +43,24 @@ struct Cli {
 #[derive(Subcommand)]
 enum Verb {
     /// Make the data folder and your keys.
-    Init,
+    Init {
+        /// Put the key that opens them under a passphrase, asked for at the terminal.
+        #[arg(long)]
+        passphrase: bool,
+        #[command(flatten)]
+        given: Given,
+    },
+    /// Put the key of your store under a passphrase, or another one; the daemon must not run.
+    Passphrase {
+        #[command(flatten)]
+        given: Given,
+        /// The new passphrase: a file's first line; - is standard input.
+        #[arg(long, value_name = "FILE")]
+        new_passphrase_file: Option<PathBuf>,
+        /// Go back to a key that needs none.
+        #[arg(long, conflicts_with = "new_passphrase_file")]
+        remove: bool,
+    },
     /// Run the daemon.
     Run(RunArgs),
     /// Print a fresh card, to be given to one person.
@@ -212,8 +230,25 @@ enum TokensVerb {
     },
 }
 
+// A passphrase never stands on the command line itself, where every process sees it.
+#[derive(Args)]
+struct Given {
+    /// The passphrase: a file's first line; - is standard input, /dev/fd/3 a descriptor. Without it, it is
+    /// asked for at the terminal.
+    #[arg(long, value_name = "FILE")]
+    passphrase_file: Option<PathBuf>,
+}
+
+impl Given {
+    fn unlock(&self) -> Unlock {
+        Unlock::from_file(self.passphrase_file.clone())
+    }
+}
+
 #[derive(Args)]
 struct RunArgs {
+    #[command(flatten)]
+    given: Given,
     /// Only read and check the configuration.
     #[arg(long)]
     check_config: bool,
@@ -258,8 +293,23 @@ pub(crate) fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
 fn with_config(cli: &Cli, parent: u32) -> Result<(), NodeError> {
     let file = cli.config.clone().or_else(default_config);
     let config = Config::load(file.as_deref(), cli.data.as_deref())?;
-    if let Verb::Init = &cli.verb {
-        init(&config)
+    if let Verb::Init { passphrase, given } = &cli.verb {
+        let mut unlock = given.unlock();
+        unlock.wrap_new |= passphrase;
+        init(&config, &unlock)
+    } else if let Verb::Passphrase {
+        given,
+        new_passphrase_file,
+        remove,
+    } = &cli.verb
+    {
+        let new = Unlock::from_file(new_passphrase_file.clone());
+        let dir = DataDir::open(&config.data_dir)?;
+        vault::key::change(&dir, &given.unlock(), (!remove).then_some(&new))?;
+        say(match remove {
+            true => "the key of the store needs no passphrase any more",
+            false => "the key of the store is under the new passphrase",
+        })
     } else if let Verb::Run(args) = &cli.verb {
         daemon(&config, args, parent)
     } else {
@@ -272,11 +322,11 @@ fn default_config() -> Option<PathBuf> {
     file.is_file().then(|| file.to_owned())
 }
 
-fn init(config: &Config) -> Result<(), NodeError> {
+fn init(config: &Config, unlock: &Unlock) -> Result<(), NodeError> {
     let network = read_network(&config.network)?;
     let dir = DataDir::open(&config.data_dir)?;
     let config = MessengerConfig::new(*network.id());
-    let opened = vault::open(&dir, &config, Clock::start().unix())?;
+    let opened = vault::open(&dir, unlock, &config, Clock::start().unix())?;
     if let Some(degraded) = &opened.degraded {
         say(degraded)?;
     }
@@ -306,7 +356,10 @@ fn daemon(config: &Config, args: &RunArgs, parent: u32) -> Result<(), NodeError>
         if args.die_with_parent {
             shutdown.follow_parent(parent);
         }
-        Daemon::start(config, shutdown).await?.wait().await
+        Daemon::start(config, &args.given.unlock(), shutdown)
+            .await?
+            .wait()
+            .await
     })
 }
 
@@ -338,7 +391,11 @@ fn person(config: &Config, verb: &Verb) -> Result<(), NodeError> {
             Verb::Tokens(verb) => tokens::tokens(&talk, verb).await,
             Verb::Wipe { contact, .. } => people::wipe(&talk, contact.as_deref()).await,
             Verb::Status { json } => people::status(&talk, *json).await,
-            Verb::Init | Verb::Run(_) | Verb::Completions { .. } | Verb::Openapi => Ok(()),
+            Verb::Init { .. }
+            | Verb::Passphrase { .. }
+            | Verb::Run(_)
+            | Verb::Completions { .. }
+            | Verb::Openapi => Ok(()),
         }
     })
 }

@@ -20,6 +20,7 @@ use crate::listeners::Listeners;
 use crate::storage::{SharedStore, Storage};
 use crate::token::{Announcement, Token};
 use crate::uplink::{self, Uplink};
+use crate::vault::key::Unlock;
 use crate::vault::{self, Opened};
 use directory::{Directory, Network};
 use messaging::{Messenger, MessengerConfig};
@@ -63,13 +64,17 @@ pub(crate) struct Daemon {
 
 impl Daemon {
     /// Opens everything, then starts to talk.
-    pub(crate) async fn start(config: &Config, shutdown: Shutdown) -> Result<Self, NodeError> {
+    pub(crate) async fn start(
+        config: &Config,
+        unlock: &Unlock,
+        shutdown: Shutdown,
+    ) -> Result<Self, NodeError> {
         let network = Arc::new(read_network(&config.network)?);
         let dir = DataDir::open(&config.data_dir)?;
         // The port before all else: a second start must change nothing.
         let listeners = Listeners::open(config).await?;
         let address = listeners.address;
-        let parts = Parts::open(config, &dir, network)?;
+        let parts = Parts::open(config, (&dir, unlock), network)?;
         let metrics = NodeMetrics::default();
         serve_metrics(config, &metrics, &shutdown).await?;
         let token = Token::new(&*Entropy::os().seed()?);
@@ -142,7 +147,11 @@ struct Parts {
 }
 
 impl Parts {
-    fn open(config: &Config, dir: &DataDir, network: Arc<Network>) -> Result<Self, NodeError> {
+    fn open(
+        config: &Config,
+        (dir, unlock): (&DataDir, &Unlock),
+        network: Arc<Network>,
+    ) -> Result<Self, NodeError> {
         let clock = Clock::start();
         let directories = Directories::open(dir, network.clone())?;
         let known = directories.usable(clock.unix()).pop();
@@ -152,7 +161,12 @@ impl Parts {
             store,
             messenger,
             degraded,
-        } = vault::open(dir, &messenger_config(config, &network), clock.unix())?;
+        } = vault::open(
+            dir,
+            unlock,
+            &messenger_config(config, &network),
+            clock.unix(),
+        )?;
         let history = History::restore(&store, history_limits(config), config.owner_listens)
             .map_err(|error| NodeError::Ended(error.to_string()))?;
         let store = SharedStore::new(store);

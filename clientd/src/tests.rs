@@ -4,10 +4,12 @@
 mod apps;
 mod blobs;
 mod browsers;
+mod damaged;
 mod directories;
 mod gateway;
 mod hostile;
 mod messages;
+mod process;
 mod sockets;
 mod starts;
 mod world;

@@ -2,13 +2,16 @@
 //!
 //! A daemon never ends over a damaged store, for whoever starts it again would start it for ever: what
 //! still opens is taken over into a new store, the damaged one is set aside, and the daemon says so
-//! ([`Opened::degraded`]) until a person has removed that.
+//! ([`Opened::degraded`]) until a person has removed that. What is lost first is what was under way; who we
+//! are and whom we know is kept twice ([`SPARE_TABLES`], `docs/decisions/0011`).
+
+pub(crate) mod key;
 
 use crate::history::{TABLE_EVENTS, TABLE_SPAN};
+use key::{KEY_FILE, Unlock};
 use messaging::{Event, Messenger, MessengerConfig, Record, RestoreError, Table};
 use runtime::data_dir::DataDir;
 use runtime::entropy::Entropy;
-use runtime::keyfile;
 use runtime::node::NodeError;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use store::{ClientStore, Salvaged, StoreError, VaultId, Write, quarantine, quarantined};
@@ -16,11 +19,17 @@ use wire::aead::SealKey;
 use wire::time::UnixTime;
 use zeroize::Zeroizing;
 
-/// Seals the store. Without it nothing in the folder can be read.
-const KEY_FILE: &str = "store.key";
 const STORE_FOLDER: &str = "store";
 /// What to do with a damaged store. No wipe of a conversation reaches into it.
 const REMEDY: &str = "restore a backup, or delete that folder: what you wipe stays readable in it";
+
+/// Kept a second time beside the log: without these a client is nobody, and they seldom change.
+const SPARE_TABLES: [Table; 3] = [Table::Own, Table::Contact, Table::Invite];
+const SPARE_NUMBERS: [u8; SPARE_TABLES.len()] = [
+    SPARE_TABLES[0] as u8,
+    SPARE_TABLES[1] as u8,
+    SPARE_TABLES[2] as u8,
+];
 
 const _: () = assert!((Table::Partial as u8) < TABLE_EVENTS && TABLE_EVENTS < TABLE_SPAN);
 
@@ -43,10 +52,12 @@ enum Trouble {
 /// Opens the store and the Messenger in it, whatever has become of the files.
 pub(crate) fn open(
     dir: &DataDir,
+    unlock: &Unlock,
     config: &MessengerConfig,
     now: UnixTime,
 ) -> Result<Opened, NodeError> {
-    let damage = match try_open(dir, config) {
+    let key = &key::open(dir, unlock)?;
+    let damage = match try_open(dir, key, config) {
         Ok((store, messenger)) => {
             let earlier = |name| format!("a damaged store was set aside as `{name}`; {REMEDY}");
             return Ok(Opened {
@@ -59,28 +70,13 @@ pub(crate) fn open(
         Err(Trouble::Damaged(what)) => what,
     };
     tracing::error!("the store is damaged ({damage}); what still opens is taken over");
-    let mut left = match salvage(dir, now) {
-        Ok(Salvaged { rows, unreadable }) => {
-            format!("{rows} records were saved, {unreadable} could not be read")
-        }
+    let saved = match salvage(dir, key, now) {
+        Ok(salvaged) => salvaged_text(salvaged),
         // A full disk, say: nothing was replaced, and the next start may do better.
         Err(Trouble::Other(error)) => return Err(error),
         Err(Trouble::Damaged(what)) => what,
     };
-    let (store, messenger) = match try_open(dir, config) {
-        Ok(opened) => opened,
-        Err(Trouble::Other(error)) => return Err(error),
-        // Too little is left to be anybody.
-        Err(Trouble::Damaged(_)) => {
-            quarantine(&dir.file(STORE_FOLDER), now).map_err(|error| ended(dir, &error))?;
-            "nothing in it could be used, and this is a new identity without contacts"
-                .clone_into(&mut left);
-            try_open(dir, config).map_err(|trouble| match trouble {
-                Trouble::Damaged(what) => NodeError::Ended(what),
-                Trouble::Other(error) => error,
-            })?
-        }
-    };
+    let (store, messenger, left) = open_salvaged(dir, key, config, now, saved)?;
     let name = set_aside(dir).unwrap_or_default();
     let degraded =
         format!("the store was damaged ({damage}): {left}. It is set aside as `{name}`; {REMEDY}");
@@ -90,6 +86,73 @@ pub(crate) fn open(
         messenger,
         degraded: Some(degraded),
     })
+}
+
+fn salvaged_text(salvaged: Salvaged) -> String {
+    let Salvaged {
+        rows,
+        unreadable,
+        spare,
+    } = salvaged;
+    let mut text = format!("{rows} records were saved, {unreadable} could not be read");
+    if spare > 0 {
+        text +=
+            &format!(", and {spare} of who you are and whom you know came from their second copy");
+    }
+    text
+}
+
+/// As much of what was salvaged as fits together, and what that is in words.
+fn open_salvaged(
+    dir: &DataDir,
+    key: &SealKey,
+    config: &MessengerConfig,
+    now: UnixTime,
+    saved: String,
+) -> Result<(ClientStore, Messenger, String), NodeError> {
+    match try_open(dir, key, config) {
+        Ok((store, messenger)) => return Ok((store, messenger, saved)),
+        Err(Trouble::Other(error)) => return Err(error),
+        Err(Trouble::Damaged(_)) => {}
+    }
+    // Half of what was under way is of no use, and who we are needs none of it.
+    let mut left = format!("{saved}; what was under way did not fit together and is lost");
+    if let Ok(Ok(())) = caught(|| keep_only_people(dir, key)) {
+        match try_open(dir, key, config) {
+            Ok((store, messenger)) => return Ok((store, messenger, left)),
+            Err(Trouble::Other(error)) => return Err(error),
+            Err(Trouble::Damaged(_)) => {}
+        }
+    }
+    // Too little is left to be anybody.
+    quarantine(&dir.file(STORE_FOLDER), now).map_err(|error| ended(dir, &error))?;
+    "nothing in it could be used, and this is a new identity without contacts"
+        .clone_into(&mut left);
+    match try_open(dir, key, config) {
+        Ok((store, messenger)) => Ok((store, messenger, left)),
+        Err(Trouble::Damaged(what)) => Err(NodeError::Ended(what)),
+        Err(Trouble::Other(error)) => Err(error),
+    }
+}
+
+/// Deletes all rows of the Messenger but those that are kept twice. Events, applications and files stay.
+fn keep_only_people(dir: &DataDir, key: &SealKey) -> Result<(), OpenError> {
+    let mut store = open_store(dir, key)?;
+    for table in Table::ALL {
+        if SPARE_TABLES.contains(&table) {
+            continue;
+        }
+        let rows = store.scan(table as u8)?;
+        let delete = |(key, _): store::Record| Write {
+            table: table as u8,
+            key,
+            value: None,
+            vault: None,
+        };
+        let deletions: Vec<Write> = rows.into_iter().map(delete).collect();
+        store.commit(&deletions)?;
+    }
+    Ok(())
 }
 
 /// The newest damaged store that nobody has removed yet.
@@ -103,13 +166,11 @@ fn ended(dir: &DataDir, error: &StoreError) -> NodeError {
     NodeError::Ended(format!("{}: {error}", dir.path().display()))
 }
 
-fn salvage(dir: &DataDir, now: UnixTime) -> Result<Salvaged, Trouble> {
-    let mut entropy = Entropy::os();
-    let key = store_key(dir, &mut entropy).map_err(Trouble::Other)?;
-    let rng = entropy.key_rng();
+fn salvage(dir: &DataDir, key: &SealKey, now: UnixTime) -> Result<Salvaged, Trouble> {
+    let rng = Entropy::os().key_rng();
     let rng = rng.map_err(|error| Trouble::Other(error.into()))?;
     let folder = dir.file(STORE_FOLDER);
-    let salvaged = caught(|| ClientStore::salvage(&folder, &key, rng, now, vault_of))?;
+    let salvaged = caught(|| ClientStore::salvage(&folder, key, rng, now, vault_of))?;
     salvaged.map_err(|error| {
         if let StoreError::Damaged { what } = error {
             Trouble::Damaged(what)
@@ -119,10 +180,16 @@ fn salvage(dir: &DataDir, now: UnixTime) -> Result<Salvaged, Trouble> {
     })
 }
 
-fn try_open(dir: &DataDir, config: &MessengerConfig) -> Result<(ClientStore, Messenger), Trouble> {
+fn try_open(
+    dir: &DataDir,
+    key: &SealKey,
+    config: &MessengerConfig,
+) -> Result<(ClientStore, Messenger), Trouble> {
     let opened = caught(|| {
-        let mut store = open_store(dir)?;
+        let mut store = open_store(dir, key)?;
         let messenger = open_messenger(&mut store, config.clone())?;
+        // Not before it is known to be whole: the second copy follows it.
+        store.keep_spare(&SPARE_NUMBERS)?;
         Ok((store, messenger))
     });
     opened?.map_err(|error| match error {
@@ -168,25 +235,11 @@ impl From<StoreError> for OpenError {
     }
 }
 
-fn store_key(dir: &DataDir, entropy: &mut Entropy) -> Result<SealKey, NodeError> {
-    let seed = match keyfile::load(dir, KEY_FILE)? {
-        Some(seed) => seed,
-        None => {
-            let seed = entropy.seed()?;
-            keyfile::create(dir, KEY_FILE, &seed)?;
-            seed
-        }
-    };
-    Ok(SealKey::from_bytes(*seed))
-}
-
 /// Opens the store, or makes it.
-pub(crate) fn open_store(dir: &DataDir) -> Result<ClientStore, OpenError> {
-    let mut entropy = Entropy::os();
-    let key = store_key(dir, &mut entropy).map_err(OpenError::Other)?;
-    let rng = entropy.key_rng();
+pub(crate) fn open_store(dir: &DataDir, key: &SealKey) -> Result<ClientStore, OpenError> {
+    let rng = Entropy::os().key_rng();
     let rng = rng.map_err(|error| OpenError::Other(error.into()))?;
-    let opened = ClientStore::open(&dir.file(STORE_FOLDER), key, rng, vault_of);
+    let opened = ClientStore::open(&dir.file(STORE_FOLDER), key.clone(), rng, vault_of);
     opened.map_err(OpenError::Store)
 }
 
@@ -232,7 +285,8 @@ pub(crate) fn provision(
     dir: &DataDir,
     rows: impl IntoIterator<Item = ((Table, Vec<u8>), Zeroizing<Vec<u8>>)>,
 ) -> Result<(), NodeError> {
-    let mut store = open_store(dir).map_err(|error| error.into_node(dir))?;
+    let key = key::open(dir, &Unlock::default())?;
+    let mut store = open_store(dir, &key).map_err(|error| error.into_node(dir))?;
     let failed = |error: StoreError| NodeError::Ended(error.to_string());
     for table in Table::ALL {
         if !store.scan(table as u8).map_err(failed)?.is_empty() {

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use std::time::Duration;
 
 /// Mints a token.
-async fn app(client: &Running, body: Value) -> (u64, Minted) {
+pub(crate) async fn app(client: &Running, body: Value) -> (u64, Minted) {
     let made = client
         .ask("POST", "/v1/apps", Some(&body.to_string()))
         .await;
@@ -18,8 +18,8 @@ async fn app(client: &Running, body: Value) -> (u64, Minted) {
 }
 
 /// An application's way to ask.
-struct Minted {
-    token: String,
+pub(crate) struct Minted {
+    pub(crate) token: String,
 }
 
 impl Minted {
@@ -248,11 +248,14 @@ async fn a_wiped_conversation_leaves_no_events_and_a_wiped_client_nothing() {
 }
 
 /// Ten thousand events of an earlier run.
-fn ten_thousand(config: &crate::config::Config) {
+pub(crate) fn ten_thousand(config: &crate::config::Config) {
     use crate::api::types::ApiEvent;
     use crate::history::{History, HistoryLimits};
     let dir = runtime::data_dir::DataDir::open(&config.data_dir).unwrap();
-    let mut store = crate::vault::open_store(&dir).unwrap();
+    let mut store = {
+        let key = crate::vault::key::open(&dir, &Default::default()).unwrap();
+        crate::vault::open_store(&dir, &key).unwrap()
+    };
     let limits = HistoryLimits {
         events: 10_000,
         bytes: 1 << 30,

@@ -3,6 +3,7 @@
 use crate::config::Config;
 use crate::daemon::Daemon;
 use crate::token::TOKEN_FILE;
+use crate::vault::key::Unlock;
 use directory::testing::{authority_secret, directory_on, network_id, nobodys_key};
 use directory::{
     Bootstrap, Directory, EpochSchedule, Network, NetworkAuthority, NodeDescriptor, Parameters,
@@ -119,7 +120,7 @@ pub(crate) struct Running {
 impl Running {
     pub(crate) async fn start(config: Config) -> Result<Self, NodeError> {
         let shutdown = Shutdown::manual();
-        let daemon = Daemon::start(&config, shutdown.clone()).await?;
+        let daemon = Daemon::start(&config, &Unlock::default(), shutdown.clone()).await?;
         Ok(Self {
             address: daemon.address,
             token: read(&config.data_dir.join(TOKEN_FILE)),

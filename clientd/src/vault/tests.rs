@@ -11,11 +11,15 @@ fn config() -> MessengerConfig {
     MessengerConfig::new(NetworkId([3; 32]))
 }
 
+fn start(dir: &DataDir) -> Result<Opened, NodeError> {
+    open(dir, &Unlock::default(), &config(), NOW)
+}
+
 /// A client's folder with a hundred rows more than a new one has.
 fn folder() -> (tempfile::TempDir, DataDir) {
     let temporary = tempfile::tempdir().unwrap();
     let dir = DataDir::open(temporary.path().join("client")).unwrap();
-    let mut opened = open(&dir, &config(), NOW).unwrap();
+    let mut opened = start(&dir).unwrap();
     assert!(opened.degraded.is_none());
     let row = |n: u16| Write {
         table: TABLE_EVENTS,
@@ -65,7 +69,7 @@ fn survives(damage: impl Fn(&mut Vec<u8>)) {
         let mut bytes = fs::read(&path).unwrap();
         damage(&mut bytes);
         fs::write(&path, bytes).unwrap();
-        let opened = match open(&dir, &config(), NOW) {
+        let opened = match start(&dir) {
             Ok(opened) => opened,
             // Some bytes say which format and which key: then it is not we who can tell.
             Err(error) => {
@@ -86,7 +90,7 @@ fn survives(damage: impl Fn(&mut Vec<u8>)) {
         let kept = rows(&opened);
         let was_degraded = opened.degraded.is_some();
         drop(opened);
-        let again = open(&dir, &config(), NOW).unwrap();
+        let again = start(&dir).unwrap();
         assert_eq!(rows(&again), kept, "no crash loop, and no repair loop");
         // It is said until a person has removed what was set aside.
         assert_eq!(again.degraded.is_some(), was_degraded);
@@ -96,7 +100,7 @@ fn survives(damage: impl Fn(&mut Vec<u8>)) {
         for folder in aside {
             fs::remove_dir_all(folder).unwrap();
         }
-        assert!(open(&dir, &config(), NOW).unwrap().degraded.is_none());
+        assert!(start(&dir).unwrap().degraded.is_none());
     }
     assert!(degraded > 0, "no damage was noticed at all");
 }
@@ -127,20 +131,76 @@ fn a_salvage_that_fails_replaces_nothing() {
     let in_the_way = dir.file("store.new");
     fs::write(&in_the_way, b"").unwrap();
     for _ in 0..2 {
-        assert!(open(&dir, &config(), NOW).is_err());
+        assert!(start(&dir).is_err());
         assert!(quarantined(&dir.file(STORE_FOLDER)).unwrap().is_empty());
         assert!(log.exists());
     }
     fs::remove_file(&in_the_way).unwrap();
-    assert!(open(&dir, &config(), NOW).unwrap().degraded.is_some());
+    assert!(start(&dir).unwrap().degraded.is_some());
 }
 
 #[test]
 fn a_store_that_another_process_has_open_is_left_alone() {
     let (_temporary, dir) = folder();
-    let held = open(&dir, &config(), NOW).unwrap();
-    let error = open(&dir, &config(), NOW).err().unwrap().to_string();
+    let held = start(&dir).unwrap();
+    let error = start(&dir).err().unwrap().to_string();
     assert!(error.contains("another process"), "{error}");
     assert_eq!(rows(&held), 100);
     assert!(quarantined(&dir.file(STORE_FOLDER)).unwrap().is_empty());
+}
+
+/// Rows that open and contradict each other end neither the daemon nor the identity.
+#[test]
+fn what_does_not_fit_together_is_dropped_and_the_rest_kept() {
+    let (_temporary, dir) = folder();
+    let mut opened = start(&dir).unwrap();
+    let who = opened.messenger.identity();
+    // A page of a message to nobody.
+    let write = Write {
+        table: Table::Outgoing as u8,
+        key: vec![9; 24],
+        value: Some(Zeroizing::new(vec![1; 100])),
+        vault: None,
+    };
+    opened.store.commit(&[write]).unwrap();
+    drop(opened);
+    let opened = start(&dir).unwrap();
+    assert_eq!(opened.messenger.identity(), who);
+    assert_eq!(rows(&opened), 100);
+    let text = opened.degraded.clone().unwrap();
+    assert!(
+        text.contains("under way") && text.contains(".corrupt-"),
+        "{text}"
+    );
+    drop(opened);
+    assert_eq!(start(&dir).unwrap().messenger.identity(), who);
+}
+
+#[test]
+fn a_wrong_passphrase_is_no_damage() {
+    let temporary = tempfile::tempdir().unwrap();
+    let dir = DataDir::open(temporary.path().join("client")).unwrap();
+    let given = |text: &str| {
+        let path = temporary.path().join(text);
+        fs::write(&path, text).unwrap();
+        let private = std::os::unix::fs::PermissionsExt::from_mode(0o600);
+        fs::set_permissions(&path, private).unwrap();
+        Unlock::from_file(Some(path))
+    };
+    let start = |text: &str| open(&dir, &given(text), &config(), NOW);
+    let who = start("right").unwrap().messenger.identity();
+    let error = start("wrong").err().unwrap();
+    assert_eq!(error.exit_code(), 78);
+    assert!(quarantined(&dir.file(STORE_FOLDER)).unwrap().is_empty());
+    // A bit of the key's file is neither: nothing is set aside, nothing made anew.
+    let mut bytes = fs::read(dir.file(KEY_FILE)).unwrap();
+    let kept = bytes.clone();
+    bytes[50] ^= 1;
+    fs::write(dir.file(KEY_FILE), &bytes).unwrap();
+    assert!(start("right").is_err());
+    assert!(quarantined(&dir.file(STORE_FOLDER)).unwrap().is_empty());
+    fs::write(dir.file(KEY_FILE), kept).unwrap();
+    let opened = start("right").unwrap();
+    assert_eq!(opened.messenger.identity(), who);
+    assert!(opened.degraded.is_none());
 }

@@ -11,12 +11,14 @@
 //! vault's records open with nothing that is left on the disk, the store's key included.
 //!
 //! Reading order: this file · `client/rows.rs` (how a record is sealed) · `client/pieces.rs` · `client/vaults.rs` ·
-//! `client/rebuild.rs` (upgrade, and what a damaged store still gives) · `client/header.rs`.
+//! `client/rebuild.rs` (upgrade, and what a damaged store still gives) · `client/spare.rs` (the few rows that
+//! are kept twice) · `client/header.rs`.
 
 mod header;
 mod pieces;
 mod rebuild;
 mod rows;
+mod spare;
 mod vaults;
 
 pub use rebuild::Salvaged;
@@ -29,6 +31,7 @@ use crate::ledger::{Entry, Ledger};
 use header::LOG_FOLDER;
 use pieces::Joiner;
 use rows::{RowKeys, Unsealed};
+use spare::Spare;
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::path::Path;
@@ -81,6 +84,8 @@ pub struct ClientStore {
     ledger: Ledger,
     keys: RowKeys,
     vaults: Vaults,
+    spare_key: SealKey,
+    spare: Option<Spare>,
     rng: KeyRng,
     /// Bytes of all sealed rows.
     live: u64,
@@ -140,6 +145,8 @@ impl ClientStore {
             ledger,
             keys: RowKeys::new(key),
             vaults,
+            spare_key: spare::key(key),
+            spare: None,
             rng,
             live: 0,
             stopped: false,
@@ -157,6 +164,26 @@ impl ClientStore {
         Ok(store)
     }
 
+    /// From now on the rows of these tables are kept a second time, in a small file of their own, for a
+    /// [`ClientStore::salvage`] of a log that gives nothing any more. For few rows that seldom change and
+    /// belong to no vault (no wipe reaches the copy): 8 MiB at most, beyond which there is no copy.
+    pub fn keep_spare(&mut self, tables: &'static [u8]) -> Result<(), StoreError> {
+        self.running()?;
+        let mut rows = spare::Rows::new();
+        self.each(|_, row| {
+            if let Unsealed::Row(row) = row
+                && tables.contains(&row.table)
+                && row.vault.is_none()
+            {
+                rows.insert((row.table, row.record.0), row.record.1);
+            }
+        })?;
+        let mut spare = Spare::new(&self.folder, self.spare_key.clone(), tables, rows);
+        spare.settle(&self.folder, &mut self.rng);
+        self.spare = Some(spare);
+        Ok(())
+    }
+
     /// Whether the store may grow. Where it says no, what is there can still be read, replaced and
     /// deleted for a while; more is to be refused to whoever brings it.
     pub fn has_room(&self) -> bool {
@@ -164,9 +191,13 @@ impl ClientStore {
         room.unwrap_or(false)
     }
 
-    /// Takes and gives back the room that is kept for a full disk. To be called about once a second.
+    /// Takes and gives back the room that is kept for a full disk, and brings the second copy of rows up to
+    /// date. To be called about once a second.
     pub fn tend(&mut self) -> Result<(), StoreError> {
         self.running()?;
+        if let Some(spare) = &mut self.spare {
+            spare.settle(&self.folder, &mut self.rng);
+        }
         let done = self.db.tend();
         self.stopped |= done.is_err();
         done
@@ -329,7 +360,12 @@ impl ClientStore {
         self.header.sync_data().map_err(|source| StoreError::Io {
             what: "syncing the store's header",
             source,
-        })
+        })?;
+        if let Some(spare) = &mut self.spare {
+            let open = writes.iter().filter(|w| w.vault.is_none());
+            open.for_each(|w| spare.note(w.table, &w.key, w.value.as_ref()));
+        }
+        Ok(())
     }
 }
 

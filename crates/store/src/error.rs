@@ -32,6 +32,18 @@ pub enum StoreError {
     /// The store was made with another key.
     #[error("the store was made with another key; give it the key file it was made with")]
     WrongKey,
+    /// The passphrase is another one, or the file that it opens was changed. Nothing was touched.
+    #[error(
+        "the passphrase is wrong, or the file of the store's key was changed; nothing was touched: try \
+         again, or restore that file from a backup"
+    )]
+    WrongPassphrase,
+    /// The file of a key asks for more memory or time than a passphrase ever costs, or for none.
+    #[error(
+        "the file of the store's key asks for an impossible amount of memory or time: it was changed; \
+         restore it from a backup"
+    )]
+    Cost,
     /// The store was made by a newer program.
     #[error("the store has format {found}, this program knows up to {known}; use a newer program")]
     Version {
@@ -69,6 +81,8 @@ impl StoreError {
             | Self::Locked
             | Self::Damaged { .. }
             | Self::WrongKey
+            | Self::WrongPassphrase
+            | Self::Cost
             | Self::Version { .. }
             | Self::Stopped => false,
         }

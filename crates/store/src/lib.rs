@@ -3,7 +3,7 @@
 //! [`InboxStore`] keeps what a gateway holds for its inboxes, so that a delivered or expired cell
 //! cannot be opened with all that is left on the disk; [`InboxThread`] runs it on a thread of its
 //! own with group commit. [`ClientStore`] is the client's encrypted table of everything it must not
-//! forget, [`BlobStore`] its files.
+//! forget, [`BlobStore`] its files; [`passphrase`] wraps its key.
 //!
 //! What is not here: *what* is kept and for how long (`mizzle_core::gateway`, `clientd`), and files
 //! that hold keys (`crates/runtime`). The formats are in `docs/spec/store.md`; how durability is
@@ -22,6 +22,7 @@ mod error;
 mod files;
 mod inbox;
 mod ledger;
+pub mod passphrase;
 mod quarantine;
 mod space;
 mod thread;

@@ -7,6 +7,7 @@
 use super::header::{self, LOG_FOLDER};
 use super::pieces::Joiner;
 use super::rows::{Row, RowKeys, Unsealed};
+use super::spare;
 use super::vaults::{self, Vaults};
 use super::{COMMITS, ClientStore, TREE_RECORDS, TREES, VaultOf, Write, open_log};
 use crate::database::{Database, Pair};
@@ -30,6 +31,9 @@ pub struct Salvaged {
     pub rows: usize,
     /// Rows that were found and did not open.
     pub unreadable: usize,
+    /// Rows that only the second copy of the most important ones had so ([`ClientStore::keep_spare`]); they are
+    /// in the new store too.
+    pub spare: usize,
 }
 
 /// Ends a swap that a crash interrupted.
@@ -73,8 +77,8 @@ pub(super) fn upgrade(
         row.vault = vault_of(row.table, &row.record.0);
         copy.add(row)
     })?;
-    copy.end()?;
-    drop((db, locked));
+    copy.flush()?;
+    drop((copy, db, locked));
     let old = beside(&folder, ".old");
     std::fs::rename(&folder, &old).while_doing("setting the old store aside")?;
     std::fs::rename(&new, &folder).while_doing("renaming the store")?;
@@ -83,8 +87,8 @@ pub(super) fn upgrade(
 }
 
 impl ClientStore {
-    /// Copies what still opens in a damaged store into a new one that takes its place. The damaged
-    /// one, changed by the reading, is kept beside it: see [`crate::quarantine`].
+    /// Copies what still opens in a damaged store, and what only its second copy of some rows has, into a
+    /// new one that takes its place. The damaged one, changed by the reading, is kept beside it: see [`crate::quarantine`].
     pub fn salvage(
         folder: &Path,
         key: &SealKey,
@@ -97,7 +101,21 @@ impl ClientStore {
         let mut found = Salvaged::default();
         let mut copy = Copy::begin(&new, key, rng)?;
         read_what_opens(folder, key, vault_of, &mut found, &mut copy)?;
-        copy.end()?;
+        copy.flush()?;
+        // Of a damaged log sled may give an older state; the copy lags by a second at most.
+        for ((table, key), value) in spare::read(folder, &spare::key(key)).unwrap_or_default() {
+            if copy.store.get(table, &key)?.as_ref() != Some(&value) {
+                found.spare += 1;
+                let record = (key, value);
+                copy.add(Row {
+                    table,
+                    record,
+                    vault: None,
+                })?;
+            }
+        }
+        copy.flush()?;
+        drop(copy);
         quarantine(folder, now)?;
         std::fs::rename(&new, folder).while_doing("renaming the store")?;
         sync_parent(folder)?;
@@ -194,10 +212,10 @@ impl Copy {
         if self.batch.len() < BATCH {
             return Ok(());
         }
-        self.store.commit(&std::mem::take(&mut self.batch))
+        self.flush()
     }
 
-    fn end(mut self) -> Result<(), StoreError> {
-        self.store.commit(&self.batch)
+    fn flush(&mut self) -> Result<(), StoreError> {
+        self.store.commit(&std::mem::take(&mut self.batch))
     }
 }

@@ -5,6 +5,7 @@
 
 mod blob;
 mod client;
+mod client_spare;
 mod client_upgrade;
 mod client_vaults;
 mod common;
