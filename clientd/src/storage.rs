@@ -79,9 +79,10 @@ impl Storage {
         let (done, outcomes) = mpsc::channel(PENDING_MAX);
         let room = Arc::new(AtomicBool::new(store.lock().has_room()));
         tokio::spawn(tend(Arc::downgrade(&store.0), Arc::downgrade(&room)));
+        let told = room.clone();
         let thread = std::thread::Builder::new()
             .name("store".into())
-            .spawn(move || write_all(&store, hand, incoming, (&done, &news)))?;
+            .spawn(move || write_all((&store, &told), hand, incoming, (&done, &news)))?;
         let storage = Self {
             batches,
             thread,
@@ -90,7 +91,7 @@ impl Storage {
         Ok((storage, outcomes))
     }
 
-    /// Whether the disk has room for more; looked up every second.
+    /// Whether the disk has room for more; looked up every second, and after each batch.
     pub(crate) fn has_room(&self) -> bool {
         self.room.load(Ordering::Relaxed)
     }
@@ -126,16 +127,21 @@ async fn tend(store: Weak<Mutex<ClientStore>>, room: Weak<AtomicBool>) {
         let (Ok(has), Some(room)) = (looked.await, room.upgrade()) else {
             return;
         };
-        if room.swap(has, Ordering::Relaxed) != has {
-            if has {
-                tracing::info!("there is room on the disk again");
-            } else {
-                tracing::warn!(
-                    "the disk is full: nothing new is taken until there is room. Make some, or delete \
-                     messages and files; nothing needs to be started again"
-                );
-            }
-        }
+        note_room(&room, has);
+    }
+}
+
+fn note_room(room: &AtomicBool, has: bool) {
+    if room.swap(has, Ordering::Relaxed) == has {
+        return;
+    }
+    if has {
+        tracing::info!("there is room on the disk again");
+    } else {
+        tracing::warn!(
+            "the disk is full: nothing new is taken until there is room. Make some, or delete messages \
+             and files; nothing needs to be started again"
+        );
     }
 }
 
@@ -156,7 +162,7 @@ fn commit(
 }
 
 fn write_all(
-    store: &SharedStore,
+    (store, room): (&SharedStore, &AtomicBool),
     mut hand: Hand,
     mut incoming: mpsc::Receiver<Work>,
     (done, news): (&mpsc::Sender<Committed>, &mpsc::Sender<FileNews>),
@@ -186,6 +192,9 @@ fn write_all(
         } else {
             commit(store, &writes, &incoming)
         };
+        // Before the batch is answered: who fills the disk quicker than once a second is told in time.
+        let has = store.lock().has_room();
+        note_room(room, has);
         for contact in wipes {
             result = result.and_then(|()| hand.wipe(&contact));
             result = result.and_then(|()| store.lock().wipe(VaultId(contact.0)));
