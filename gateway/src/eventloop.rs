@@ -83,7 +83,7 @@ pub fn run(
     let mut tasks = JoinSet::new();
     let (node, inputs) = io.block_on(start(config, foundation, &shutdown, &mut tasks))?;
     // Last of all: threads that were started before are not urgent.
-    config.settings().hurry();
+    config.settings().hurry_loop();
     loop_runtime()?.block_on(turn(node, inputs, &shutdown))?;
     io.block_on(tasks.shutdown());
     Ok(())

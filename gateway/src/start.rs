@@ -79,7 +79,9 @@ pub(crate) async fn start(
     let (client_lanes, client_stages) = (pool.door().lanes(), stages.clone());
     let (client_events, clients) = mpsc::channel(CLIENT_EVENTS_MAX);
     let urgent = settings.clone();
-    let readers = Readers::start(move || urgent.hurry())?;
+    let readers = Readers::start(move || {
+        urgent.hurry();
+    })?;
     let ways = (pool.door().lanes(), stages, readers);
     let around = Surroundings::start(&mut foundation, listeners, limits, ways, shutdown, tasks)?;
     let allowance = Allowance::new(config.limits.session_rate);
@@ -104,7 +106,9 @@ pub(crate) async fn start(
         clock,
         filled,
         metrics.downlink_lateness.clone(),
-        move || settings.hurry(),
+        move || {
+            settings.hurry();
+        },
         shutdown.clone(),
     )?;
     let node = Node {

@@ -72,7 +72,7 @@ pub fn run(
     let mut tasks = JoinSet::new();
     let (node, inputs) = io.block_on(start(config, foundation, &shutdown, &mut tasks))?;
     // Last of all: threads that were started before are not urgent.
-    config.settings().hurry();
+    config.settings().hurry_loop();
     loop_runtime()?.block_on(turn(node, inputs, &shutdown))?;
     io.block_on(tasks.shutdown());
     Ok(())
@@ -170,7 +170,9 @@ async fn start(
         link_queue: config.limits.link_queue,
     };
     let meter = stages.thread(Stage::Decide);
-    let readers = Readers::start(move || settings.hurry())?;
+    let readers = Readers::start(move || {
+        settings.hurry();
+    })?;
     let ways = (pool.door().lanes(), stages, readers);
     let around = Surroundings::start(&mut foundation, listeners, limits, ways, shutdown, tasks)?;
     let entropy = &mut foundation.entropy;

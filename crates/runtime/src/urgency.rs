@@ -34,11 +34,11 @@ pub fn run_last() -> bool {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
 
     /// The policy of this thread, as `proc_pid_stat(5)` tells it: the 41st field.
-    fn policy() -> u64 {
+    pub(crate) fn policy() -> u64 {
         let stat = std::fs::read_to_string("/proc/thread-self/stat").unwrap();
         // The name stands in brackets and may hold blanks; the third field comes after it.
         let rest = stat.rsplit_once(')').unwrap().1;

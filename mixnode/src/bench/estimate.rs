@@ -36,9 +36,10 @@ pub fn run(config: &Config, options: &BenchOptions) -> Result<String, NodeError>
     // Room for all that the fastest node could be sent in the time.
     setup.packets = 6 << 20;
     setup.config = format!(
-        "unwrap_threads = {}\nlog = \"error\"\n[limits]\ndelay_queue = {}\nreplay_tags = {}\n\
+        "unwrap_threads = {}\nrealtime = {}\nlog = \"error\"\n[limits]\ndelay_queue = {}\nreplay_tags = {}\n\
          unwrap_queue = {}\nlink_queue = {}\n",
         config.unwrap_threads,
+        config.realtime,
         config.limits.delay_queue,
         8 << 20,
         config.limits.unwrap_queue,

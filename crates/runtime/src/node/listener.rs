@@ -1,8 +1,8 @@
 //! The listener for nodes: who may knock, and the frames they send.
 //!
 //! A peer must be a node of the layer before ours in a directory that is held; it is let go when it
-//! is in none any more. Frames wait in one bounded queue for the loop; when that is full the
-//! readers wait, and with them the peers. The listener for clients is the gateway's own.
+//! is in none any more. Handshakes are tasks like others; a link that stands is read by one thread
+//! ([`super::readers`]), which gives packets to the threads that unwrap. The listener for clients is the gateway's own.
 
 use crate::clock::Clock;
 use crate::http;

@@ -144,9 +144,14 @@ impl Settings {
     }
 
     /// Lets this thread run before those that compute, where that is wanted and the system allows it; and
-    /// the threads that it starts from now on.
-    pub fn hurry(&self) {
-        if self.realtime && !urgency::run_first() {
+    /// the threads that it starts from now on. Says whether it is as wanted.
+    pub fn hurry(&self) -> bool {
+        !self.realtime || urgency::run_first()
+    }
+
+    /// The same for the loop, which tells the operator once for all threads.
+    pub fn hurry_loop(&self) {
+        if !self.hurry() {
             tracing::info!(
                 "the system does not let threads be urgent: under load, packets leave some milliseconds \
                  late; RLIMIT_RTPRIO of 1 would do"
@@ -249,6 +254,16 @@ mod tests {
         assert!(refused(|s| s.unwrap = "avx".into()).starts_with("unwrap: "));
         assert!(refused(|s| s.test_seed = Some("xyz".into())).starts_with("test_seed: "));
         assert!(refused(|s| s.operator = "a\nb".into()).starts_with("operator: "));
+    }
+
+    #[test]
+    fn nobody_hurries_who_was_told_not_to() {
+        let mut settings = settings();
+        settings.realtime = false;
+        let hurried = move || (settings.hurry(), urgency::tests::policy());
+        let (as_wanted, policy) = std::thread::spawn(hurried).join().unwrap();
+        assert!(as_wanted);
+        assert_eq!(policy, urgency::tests::policy(), "as every other thread");
     }
 
     #[test]
