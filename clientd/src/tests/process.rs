@@ -200,11 +200,14 @@ async fn three_applications_and_ten_thousand_events_survive_kill_9() {
     // The quick one alone, then beside two connections that never read.
     let alone = bob.read_to(quick, 0, EVENTS, false).await;
     let held = [bob.stuck(slow, false).await, bob.stuck(slow, true).await];
-    let beside = bob.read_to(quick, 0, EVENTS, false).await;
-    println!(
-        "10,000 events read: alone in {alone:?}, beside two that do not read in {beside:?} ({:.2} times)",
-        beside.as_secs_f64() / alone.as_secs_f64()
-    );
+    // The first time the two are still given what their sockets take.
+    for _ in 0..3 {
+        let beside = bob.read_to(quick, 0, EVENTS, false).await;
+        println!(
+            "10,000 events read: alone in {alone:?}, beside two that do not read in {beside:?} ({:.2} times)",
+            beside.as_secs_f64() / alone.as_secs_f64()
+        );
+    }
     for n in 1..=KILLS {
         // Its own position: a third of the way further each time.
         bob.acknowledge(quick, EVENTS * n / (KILLS + 1)).await;

@@ -146,6 +146,11 @@ fn set(counter: &Counter<f64, AtomicU64>, to: Duration) {
         .store(to.as_secs_f64().to_bits(), Ordering::Relaxed);
 }
 
+/// What this thread has used of a processor.
+pub(crate) fn thread_time() -> Duration {
+    cpu_time(ClockId::ThreadCPUTime)
+}
+
 fn cpu_time(clock: ClockId) -> Duration {
     let time = clock_gettime(clock);
     let (seconds, nanos) = (u64::try_from(time.tv_sec), u32::try_from(time.tv_nsec));

@@ -84,8 +84,12 @@ impl Source {
         offer: Offer,
         frame: impl Fn(&Stock, usize) -> FrameBytes + Send,
     ) -> Offered {
+        // As fast as it goes, there is no moment to be kept, and urgency would starve whoever takes it.
+        let punctual = offer.rate.is_finite();
         let work = || {
-            urgency::run_first();
+            if punctual {
+                urgency::run_first();
+            }
             self.offer_here(stock, offer, frame)
         };
         let ended = std::thread::scope(|scope| scope.spawn(work).join());

@@ -8,7 +8,7 @@ use crate::clock::Clock;
 use crate::http;
 use crate::inbound::{InboundCounters, InboundLimits, accept_loop};
 use crate::link::{FrameReader, NodeLink, NodeTls};
-use crate::node::readers::Readers;
+use crate::node::readers::{self, Readers};
 use crate::shutdown::Shutdown;
 use crate::stages::{Stage, Stages};
 use crate::unwrap_pool::Lanes;
@@ -169,6 +169,7 @@ impl NodeListener {
                 source: Source::Node,
             });
             deliver(&mut packets);
+            readers::breathe();
             if let Some(error) = ended {
                 tracing::debug!(%error, "a peer's link ended");
                 return;

@@ -4,16 +4,55 @@
 //! leave late by that much and the node itself does not know. This thread is urgent where the others are not
 //! ([`crate::urgency`]): for a packet it only opens a record. Handshakes, which anybody can ask for
 //! and each of which costs as much as many packets, stay with the ordinary tasks, and so do links of clients.
+//!
+//! An urgent thread that neighbours flood would leave nothing to those that unwrap, so it takes half of a core for long
+//! and no more ([`breathe`]): some seventy thousand packets a second. What comes faster waits in its link.
 
 use super::command::loop_runtime;
+use crate::stages::thread_time;
+use std::cell::RefCell;
 use std::future::Future;
 use std::pin::Pin;
 use std::thread;
+use std::time::{Duration, Instant};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
 
 /// Links that wait to be taken over; more wait where they are.
 const WAITING_MAX: usize = 64;
+
+/// What the thread may take at once beyond its half.
+const BURST: Duration = Duration::from_millis(2);
+
+thread_local! {
+    static SHARE: RefCell<Share> = RefCell::new(Share::default());
+}
+
+/// Called by a reader after each read: rests where this thread has taken more than its share. Blocks the thread, and
+/// so all links: a flood from one neighbour must not become urgent because it is spread over others.
+pub fn breathe() {
+    let left = SHARE.with_borrow_mut(|share| share.over(thread_time(), Instant::now()));
+    if left > Duration::ZERO {
+        thread::sleep(left);
+    }
+}
+
+/// How far a thread is beyond half of a core.
+#[derive(Default)]
+struct Share {
+    last: Option<(Duration, Instant)>,
+    ahead: Duration,
+}
+
+impl Share {
+    /// With what the thread has used of a processor until now; how long to rest.
+    fn over(&mut self, used: Duration, now: Instant) -> Duration {
+        let (used_before, before) = self.last.replace((used, now)).unwrap_or((used, now));
+        let more = self.ahead + used.saturating_sub(used_before);
+        self.ahead = more.saturating_sub(now.saturating_duration_since(before) / 2);
+        2 * self.ahead.saturating_sub(BURST)
+    }
+}
 
 type Job = Pin<Box<dyn Future<Output = ()> + Send>>;
 
@@ -85,6 +124,25 @@ mod tests {
     impl Drop for Alive {
         fn drop(&mut self) {
             self.0.fetch_sub(1, Ordering::SeqCst);
+        }
+    }
+
+    #[test]
+    fn a_busy_thread_gets_half_of_a_core_and_an_idle_one_never_rests() {
+        let (ms, start) = (Duration::from_millis, Instant::now());
+        // Ever busy: what it works and what it rests come to the same.
+        let (mut share, mut used, mut now) = (Share::default(), ms(0), start);
+        for _ in 0..1000 {
+            (used, now) = (used + ms(1), now + ms(1));
+            now += share.over(used, now);
+        }
+        let part = used.as_secs_f64() / (now - start).as_secs_f64();
+        assert!((0.49..0.51).contains(&part), "{part}");
+        // Busy for four tenths of the time, in pieces shorter than the burst.
+        let (mut share, mut used, mut now) = (Share::default(), ms(0), start);
+        for _ in 0..1000 {
+            (used, now) = (used + ms(1), now + Duration::from_micros(2500));
+            assert_eq!(share.over(used, now), ms(0));
         }
     }
 
