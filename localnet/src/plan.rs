@@ -235,6 +235,9 @@ impl Plan {
         }
         writeln!(text, "operator = \"operator of {}\"", node.name)?;
         writeln!(text, "unwrap_threads = 1")?;
+        // A dozen nodes share these cores with the clients, who would come last; and a loop that is run at
+        // every wake has no batches to work on.
+        writeln!(text, "realtime = false")?;
         Ok(())
     }
 
