@@ -37,6 +37,8 @@ pub struct Config {
     pub unwrap: String,
     /// See [`Settings`].
     pub realtime: bool,
+    /// See [`Settings`].
+    pub keep_awake: bool,
     /// `error` to `trace`, or `tracing`'s longer syntax.
     pub log: String,
     /// See [`Settings`].
@@ -88,6 +90,7 @@ impl Default for Config {
             unwrap_threads: 0,
             unwrap: "auto".into(),
             realtime: true,
+            keep_awake: true,
             log: "info".into(),
             test_seed: None,
             limits: Limits::default(),
@@ -126,6 +129,7 @@ impl Config {
             unwrap_threads: self.unwrap_threads,
             unwrap: self.unwrap.clone(),
             realtime: self.realtime,
+            keep_awake: self.keep_awake,
             test_seed: self.test_seed.clone(),
         }
     }

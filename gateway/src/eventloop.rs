@@ -82,20 +82,25 @@ pub fn run(
 ) -> Result<(), NodeError> {
     let mut tasks = JoinSet::new();
     let (node, inputs) = io.block_on(start(config, foundation, &shutdown, &mut tasks))?;
+    let pace = config.settings().pace(node.foundation.clock)?;
     // Last of all: threads that were started before are not urgent.
     config.settings().hurry_loop();
-    loop_runtime()?.block_on(turn(node, inputs, &shutdown))?;
+    loop_runtime()?.block_on(turn(node, inputs, pace, &shutdown))?;
     io.block_on(tasks.shutdown());
     Ok(())
 }
 
-async fn turn(mut node: Node, mut inputs: Inputs, shutdown: &Shutdown) -> Result<(), NodeError> {
+async fn turn(
+    mut node: Node,
+    mut inputs: Inputs,
+    mut pace: Pace,
+    shutdown: &Shutdown,
+) -> Result<(), NodeError> {
     let mut timer = PreciseTimer::new(node.foundation.clock)?;
     let mut copy = tokio::time::interval(COPY_PERIOD);
     copy.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let stop = shutdown.wait();
     tokio::pin!(stop);
-    let mut pace = Pace::new(node.foundation.clock);
     tracing::info!("the gateway runs");
     loop {
         let deadline = node.deadline();

@@ -237,7 +237,7 @@ impl Plan {
         writeln!(text, "unwrap_threads = 1")?;
         // A dozen nodes share these cores with the clients, who would come last; and a loop that is run at
         // every wake has no batches to work on.
-        writeln!(text, "realtime = false")?;
+        writeln!(text, "realtime = false\nkeep_awake = false")?;
         Ok(())
     }
 

@@ -2,8 +2,7 @@
 //!
 //! Two nodes alike but for the key `unwrap`: ours, and the crate `sphinx-packet` packet by packet. Each on
 //! one core (generator and sink on the others) and on all (shared with generator and sink). First what
-//! each can carry, in turns; then loads of 25 to 150 % of that, and half load once more while the cores are
-//! kept from sleeping ([`mixnode::bench::awake`]). `--quick` takes the second case alone, and
+//! each can carry, in turns; then loads of 25 to 150 % of that. `--quick` takes the second case alone, and
 //! two loads. The figures go to `node-bench.json` and `node-bench.svg` in the target folder; the last
 //! lines are for scripts.
 //!
@@ -18,10 +17,9 @@
 #[path = "node/svg.rs"]
 mod svg;
 
-use mixnode::bench::awake::Awake;
-use mixnode::bench::process;
 use mixnode::bench::window::{Kind, Trial, Window};
 use mixnode::bench::world::Setup;
+use runtime::cores;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -73,8 +71,6 @@ pub(crate) struct Run {
     /// Taken and let out a second when as many are sent as it takes.
     flood: [f64; 2],
     pub(crate) windows: Vec<(u32, Window)>,
-    /// At half load, with cores that do not sleep.
-    awake: Window,
     tags: Value,
 }
 
@@ -156,17 +152,11 @@ fn case(title: &str, node: &[usize], own: &[usize], plan: &Plan) -> Case {
             line(name, &format!("{load}%"), &window);
             windows.push((*load, window));
         }
-        let awake = {
-            let _awake = Awake::start().unwrap();
-            median(&mut trial, capacity / 2.0, plan.window, plan.halves)
-        };
-        line(name, "awake", &awake);
         runs.push(Run {
             name,
             capacity,
             flood,
             windows,
-            awake,
             tags: tags(&mut trial),
         });
     }
@@ -303,12 +293,12 @@ fn main() {
     let quick = std::env::args().any(|argument| argument == "--quick");
     let plan = if quick { QUICK } else { FULL };
     let began = Instant::now();
-    let cores = process::cores().unwrap();
+    let cores = cores::cores().unwrap();
     let mut cases = Vec::new();
     if let ([first, rest @ ..], false) = (&cores[..], quick || cores.len() < 2) {
         let title = "node on 1 core, generator and sink on the others";
         cases.push(case(title, &[*first], rest, &plan));
-        process::pin(&cores).unwrap();
+        cores::pin(&cores).unwrap();
     }
     let title = format!("node, generator and sink on {} cores together", cores.len());
     cases.push(case(&title, &[], &[], &plan));
@@ -330,7 +320,7 @@ fn main() {
             let windows: Value = windows.collect();
             json!({"unwrap": run.name, "capacity_per_s": run.capacity,
                    "flood": {"taken_per_s": run.flood[0], "passed_per_s": run.flood[1]},
-                   "windows": windows, "half_load_awake": run.awake.to_json(),
+                   "windows": windows,
                    "tags": run.tags})
         });
         let runs: Value = runs.collect();
@@ -366,6 +356,5 @@ fn main() {
     }
     let ours = last.run(VARIANTS[0].0).unwrap();
     let half = ours.windows.iter().find(|(load, _)| *load == 50).unwrap();
-    println!("lateness-p99-us-awake {:.0}", ours.awake.late[1]);
     println!("lateness-p99-us {:.0}", half.1.late[1]);
 }

@@ -13,7 +13,6 @@
 //! outside: arrival at the sink − (handed to TLS at the source + δ + its delay). What the node is charged
 //! with therefore includes both ways through loopback, and can only be too much.
 
-pub mod awake;
 pub mod estimate;
 pub mod ledger;
 pub mod process;

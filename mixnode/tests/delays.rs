@@ -11,7 +11,6 @@
 )]
 
 use directory::Parameters;
-use mixnode::bench::awake::Awake;
 use mixnode::bench::source::Metronome;
 use mixnode::bench::window::Trial;
 use mixnode::bench::world::Setup;
@@ -58,7 +57,6 @@ fn setup(parameters: Parameters, packets: usize) -> Setup {
 fn law(parameters: Parameters, packets: usize, rate: f64) -> (f64, f64) {
     let mean = parameters.delay_mean;
     let mut trial = Trial::start(setup(parameters, 2 * packets)).unwrap();
-    let _awake = Awake::start().unwrap();
     let metronome = Metronome::start(trial.world.clock());
     let time = Duration::from_secs_f64(packets as f64 / rate);
     let window = trial.measure(rate, time).unwrap();

@@ -15,9 +15,11 @@
 //! Links are specified in `docs/spec/link.md`. Every queue here is bounded, and the doc of what
 //! creates it says what happens when it is full.
 
+pub mod awake;
 pub mod buffers;
 pub mod clock;
 pub mod config;
+pub mod cores;
 pub mod data_dir;
 pub mod directory_client;
 pub mod entropy;

@@ -5,6 +5,7 @@
 //! most, which is a small part of the millisecond that design §3 gives; a loop that was idle does not
 //! rest at all.
 
+use crate::awake::Awake;
 use crate::clock::Clock;
 use std::time::Duration;
 use wire::time::Instant;
@@ -16,14 +17,16 @@ pub const TURN: Duration = Duration::from_micros(200);
 pub struct Pace {
     clock: Clock,
     next: Instant,
+    awake: Option<Awake>,
 }
 
 impl Pace {
-    /// The first turn is at once.
-    pub fn new(clock: Clock) -> Self {
+    /// The first turn is at once. `awake` is told of every turn.
+    pub fn new(clock: Clock, awake: Option<Awake>) -> Self {
         Self {
             clock,
             next: Instant::ZERO,
+            awake,
         }
     }
 
@@ -36,7 +39,11 @@ impl Pace {
         if left > Duration::ZERO {
             std::thread::sleep(left);
         }
-        self.next = self.clock.now() + TURN;
+        let now = self.clock.now();
+        self.next = now + TURN;
+        if let Some(awake) = &mut self.awake {
+            awake.turn(now);
+        }
     }
 }
 
@@ -47,7 +54,7 @@ mod tests {
     #[test]
     fn turns_are_never_closer_and_idleness_costs_nothing() {
         let clock = Clock::start();
-        let mut pace = Pace::new(clock);
+        let mut pace = Pace::new(clock, None);
         let mut last = Instant::ZERO;
         for _ in 0..20 {
             pace.rest();

@@ -3,12 +3,12 @@
 //! A node is started as it would run here (its configuration's threads, its disk for the tags), loaded
 //! to its limit and then to half of that. What is left out is said with the result.
 
-use super::process;
 use super::source::Metronome;
 use super::window::{Trial, Window};
 use super::world::Setup;
 use crate::config::Config;
 use directory::{DOCUMENT_MAX, Parameters, SignedDirectory};
+use runtime::cores;
 use runtime::node::NodeError;
 use runtime::node::command::BenchOptions;
 use serde_json::json;
@@ -36,16 +36,17 @@ pub fn run(config: &Config, options: &BenchOptions) -> Result<String, NodeError>
     // Room for all that the fastest node could be sent in the time.
     setup.packets = 6 << 20;
     setup.config = format!(
-        "unwrap_threads = {}\nrealtime = {}\nlog = \"error\"\n[limits]\ndelay_queue = {}\nreplay_tags = {}\n\
+        "unwrap_threads = {}\nrealtime = {}\nkeep_awake = {}\nlog = \"error\"\n[limits]\ndelay_queue = {}\nreplay_tags = {}\n\
          unwrap_queue = {}\nlink_queue = {}\n",
         config.unwrap_threads,
         config.realtime,
+        config.keep_awake,
         config.limits.delay_queue,
         8 << 20,
         config.limits.unwrap_queue,
         config.limits.link_queue,
     );
-    let cores = process::cores()?.len();
+    let cores = cores::cores()?.len();
     let mut trial = Trial::start(setup)?;
     let seconds = options.seconds.clamp(5, 600);
     let step = Duration::from_secs_f64(f64::from(seconds) / 60.0);

@@ -1,7 +1,6 @@
-//! What Linux says about a process: CPU time of each of its threads, and memory. And which cores a
-//! thread may use.
+//! What Linux says about a process: CPU time of each of its threads, and memory.
 
-use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
+use runtime::awake;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -34,6 +33,10 @@ impl Usage {
             ) else {
                 continue;
             };
+            // Time that everybody else may have is nobody's.
+            if name.trim_end() == awake::THREAD {
+                continue;
+            }
             let mut times = times.split_whitespace().map(|t| t.parse().unwrap_or(0));
             let (ran, waited) = (times.next().unwrap_or(0), times.next().unwrap_or(0));
             let kind = kind_of(name.trim_end());
@@ -76,21 +79,6 @@ pub fn forget_peak(pid: u32) {
     let _ = fs::write(format!("/proc/{pid}/clear_refs"), "5");
 }
 
-/// The cores that this thread may use, ascending.
-pub fn cores() -> io::Result<Vec<usize>> {
-    let set = sched_getaffinity(None)?;
-    Ok((0..CpuSet::MAX_CPU)
-        .filter(|cpu| set.is_set(*cpu))
-        .collect())
-}
-
-/// From now on this thread, and those that it starts, use these cores only.
-pub fn pin(cores: &[usize]) -> io::Result<()> {
-    let mut set = CpuSet::new();
-    cores.iter().for_each(|cpu| set.set(*cpu));
-    Ok(sched_setaffinity(None, &set)?)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -102,6 +90,5 @@ mod tests {
         assert!(usage.cpu.values().sum::<Duration>() > Duration::ZERO);
         assert_eq!(kind_of("unwrap-12"), "unwrap");
         assert_eq!(kind_of("tokio-rt-worker"), "tokio-rt-worker");
-        assert!(!cores().unwrap().is_empty());
     }
 }

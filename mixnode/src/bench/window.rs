@@ -1,7 +1,6 @@
 //! One measurement: load at a rate for a while, and what came of it. And the search for the rate that a
 //! node can just carry.
 
-use super::awake;
 use super::process::{self, Usage};
 use super::source::{Offer, Source};
 use super::stock::Stock;
@@ -198,8 +197,7 @@ impl Trial {
         let seconds = (end.at - start.at).as_secs_f64();
         let each = |cpu: Duration| cpu.as_secs_f64() * 1e6 / sent.len().max(1) as f64;
         let cpu = end.node.cpu_since(&start.node);
-        let mut own = end.own.cpu_since(&start.own);
-        own.remove(awake::THREAD);
+        let own = end.own.cpu_since(&start.own);
         let ledger = self.world.ledger();
         let late = ledger.lateness(sent.clone(), self.world.allowance());
         let (discards, histogram) = (self.discards(), self.histogram());

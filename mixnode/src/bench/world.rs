@@ -6,7 +6,7 @@
 
 use super::failed;
 use super::ledger::Ledger;
-use super::process::{self, Usage};
+use super::process::Usage;
 use super::sink::Sink;
 use super::source::Source;
 use super::stock::{Stock, StockConfig};
@@ -16,6 +16,7 @@ use directory::{
 };
 use mizzle_core::hop::{KeySeed, NodeKey};
 use runtime::clock::Clock;
+use runtime::cores;
 use runtime::data_dir::DataDir;
 use runtime::http_client::HttpClient;
 use runtime::keyfile;
@@ -394,7 +395,7 @@ fn pin(cores: &[usize]) -> std::io::Result<()> {
     if cores.is_empty() {
         return Ok(());
     }
-    process::pin(cores)
+    cores::pin(cores)
 }
 
 fn new_folder(within: &Path) -> std::io::Result<Folder> {

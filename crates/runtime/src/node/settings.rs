@@ -3,12 +3,15 @@
 //! The TOML types are each daemon's own (`mixnode/src/config.rs`, `gateway/src/config.rs`); here are
 //! the checks that both call, so that both refuse in the same words.
 
+use crate::awake::Awake;
 use crate::clock::Clock;
 use crate::config::ConfigError;
+use crate::pace::Pace;
 use crate::stages::Stages;
 use crate::unwrap_pool::PoolConfig;
 use crate::urgency;
 use sphinx::{Backend, Unavailable, UnknownBackend};
+use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 
@@ -38,6 +41,8 @@ pub struct Settings {
     pub unwrap: String,
     /// Whether threads that keep moments may ask the system to run them first.
     pub realtime: bool,
+    /// Whether the cores may be kept from sleeping while there is much to do.
+    pub keep_awake: bool,
     /// Hex; test networks only.
     pub test_seed: Option<String>,
 }
@@ -159,6 +164,12 @@ impl Settings {
         }
     }
 
+    /// What spaces the turns of the loop, and keeps the cores awake meanwhile where that is wanted.
+    pub fn pace(&self, clock: Clock) -> io::Result<Pace> {
+        let awake = self.keep_awake.then(|| Awake::start(clock)).transpose()?;
+        Ok(Pace::new(clock, awake))
+    }
+
     /// How many threads unwrap.
     pub fn threads(&self) -> usize {
         match self.unwrap_threads {
@@ -230,6 +241,7 @@ mod tests {
             unwrap_threads: 0,
             unwrap: "auto".into(),
             realtime: true,
+            keep_awake: true,
             test_seed: None,
         }
     }
