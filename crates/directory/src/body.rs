@@ -22,14 +22,14 @@ pub const BODY_MAX: usize = DOCUMENT_MAX - 5 - 255 * 65;
 /// Most addresses of one kind, and most keys, in one descriptor.
 pub const LIST_MAX: usize = 4;
 
-const MAGIC: [u8; 4] = *b"MZDR";
-const VERSION: u8 = 1;
+/// Magic and version of a body.
+pub(crate) const BEGIN: [u8; 5] = *b"MZDR\x01";
 
 impl Directory {
     /// The body that authorities sign. Same directory, same bytes.
     pub fn encode_body(&self) -> Vec<u8> {
         let mut w = Writer::default();
-        w.put(&MAGIC).u8(VERSION).put(&self.network.0);
+        w.put(&BEGIN).put(&self.network.0);
         w.u64(self.epoch.0).u64(self.schedule.genesis.0);
         put_duration(&mut w, self.schedule.length);
         w.u64(self.valid_from.0).u64(self.valid_until.0);
@@ -50,7 +50,7 @@ impl Directory {
             return Err(DecodeError::TooLong("directory"));
         }
         let mut r = Reader::new(body);
-        if r.array()? != MAGIC || r.u8()? != VERSION {
+        if r.array()? != BEGIN {
             return Err(DecodeError::Invalid("directory magic or version"));
         }
         let preamble = Preamble {

@@ -17,6 +17,7 @@ mod network_toml;
 mod parameters;
 mod refused;
 mod signed;
+mod split;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
 pub mod vote;
@@ -39,3 +40,4 @@ pub use network_toml::{NETWORK_TOML_MAX, NetworkTomlError};
 pub use parameters::{EpochSchedule, Parameters, RATE_MAX, Rate};
 pub use refused::DirectoryRefused;
 pub use signed::SignedDirectory;
+pub use split::{SPLIT_PROOF_MAX, Split, SplitProof, SplitRefused};

@@ -11,13 +11,15 @@ use crate::refused::DirectoryRefused;
 use std::sync::Arc;
 use wire::codec::{DecodeError, Reader, Writer};
 use wire::geometry::GeometryHash;
-use wire::ids::{DirectoryHash, NetworkId};
+use wire::ids::{DirectoryHash, Epoch, NetworkId};
 use wire::keys::{IdentitySecret, SIGNATURE_LEN};
 use wire::time::UnixTime;
 
 const CONTEXT: &str = "mizzle-directory-v1";
 /// Magic and version stand in front of the network id.
 const NETWORK_AT: std::ops::Range<usize> = 5..5 + NetworkId::LEN;
+/// The epoch stands behind it.
+const EPOCH_AT: usize = NETWORK_AT.end;
 
 /// The document. Holding one says nothing yet: see [`SignedDirectory::verify`].
 #[derive(Clone, PartialEq, Eq)]
@@ -57,14 +59,45 @@ impl SignedDirectory {
         self.signatures.len()
     }
 
+    /// Who signed, good or not: indices into `Network::authorities`, ascending.
+    pub fn signers(&self) -> impl Iterator<Item = u8> {
+        self.signatures.iter().map(|s| s.0)
+    }
+
+    /// The epoch that the body begins with, if it begins like a directory's. Nobody's word for it.
+    pub fn epoch(&self) -> Option<Epoch> {
+        let begins = self.body.starts_with(&body::BEGIN);
+        let epoch = self.body.get(EPOCH_AT..)?.first_chunk()?;
+        begins.then(|| Epoch(u64::from_be_bytes(*epoch)))
+    }
+
+    /// Adds somebody's signature to whatever the body is, for tests that play a dishonest authority.
+    #[cfg(feature = "testing")]
+    pub fn sign_for_test(&mut self, network: &NetworkId, index: u8, secret: &IdentitySecret) {
+        if let Err(at) = self.signatures.binary_search_by_key(&index, |s| s.0) {
+            let signature = secret.sign(CONTEXT, &message(network, &self.body));
+            self.signatures.insert(at, (index, signature));
+        }
+    }
+
+    /// Only the signatures of those whom `wanted` names.
+    pub(crate) fn keep_signatures(&mut self, wanted: impl Fn(u8) -> bool) {
+        self.signatures.retain(|s| wanted(s.0));
+    }
+
     /// Whether every signature here is by an authority of `network` and holds, however few there are.
-    pub(crate) fn verify_any(&self, network: &Network) -> bool {
+    pub(crate) fn verify_signers(&self, network: &Network) -> Result<(), DirectoryRefused> {
         let message = message(network.id(), &self.body);
-        let holds = |(index, signature): &(u8, [u8; SIGNATURE_LEN])| {
-            let authority = network.authorities().get(usize::from(*index));
-            authority.is_some_and(|a| a.identity.verify(CONTEXT, &message, signature).is_ok())
-        };
-        self.signatures.iter().all(holds)
+        for (index, signature) in &self.signatures {
+            network
+                .authorities()
+                .get(usize::from(*index))
+                .ok_or(DirectoryRefused::UnknownAuthority(*index))?
+                .identity
+                .verify(CONTEXT, &message, signature)
+                .map_err(|_| DirectoryRefused::BadSignature(*index))?;
+        }
+        Ok(())
     }
 
     /// SHA-256 of the body: the name of this version.
@@ -116,7 +149,17 @@ impl SignedDirectory {
         if id.is_some_and(|id| *id != network.id().0) {
             return Err(DirectoryRefused::WrongNetwork);
         }
-        self.verify_signatures(network)?;
+        self.verify_signers(network)?;
+        // `decode` saw to it that no authority stands here twice.
+        let (have, need) = (self.signatures.len(), usize::from(network.threshold()));
+        if have < need {
+            return Err(DirectoryRefused::TooFewSignatures { have, need });
+        }
+        self.read(network)
+    }
+
+    /// The directory, if it makes sense in `network`, whoever signed it.
+    pub(crate) fn read(&self, network: &Network) -> Result<Arc<Directory>, DirectoryRefused> {
         let directory = Directory::decode_body(&self.body).map_err(DirectoryRefused::Malformed)?;
         if directory.hash() != self.hash() {
             let second_encoding = DecodeError::Invalid("encoding");
@@ -140,25 +183,6 @@ impl SignedDirectory {
             directory.check_successor_of(held)?;
         }
         Ok(directory)
-    }
-
-    fn verify_signatures(&self, network: &Network) -> Result<(), DirectoryRefused> {
-        let message = message(network.id(), &self.body);
-        for (index, signature) in &self.signatures {
-            network
-                .authorities()
-                .get(usize::from(*index))
-                .ok_or(DirectoryRefused::UnknownAuthority(*index))?
-                .identity
-                .verify(CONTEXT, &message, signature)
-                .map_err(|_| DirectoryRefused::BadSignature(*index))?;
-        }
-        // `decode` saw to it that no authority stands here twice.
-        let (have, need) = (self.signatures.len(), usize::from(network.threshold()));
-        if have < need {
-            return Err(DirectoryRefused::TooFewSignatures { have, need });
-        }
-        Ok(())
     }
 }
 

@@ -17,11 +17,16 @@
 //! each signs one directory for an epoch, ever, and two of them cannot both reach the threshold
 //! ([`crate::quorum`]). There is then none for this epoch, and the one before holds for one longer.
 //!
+//! Signatures, and then the directory, are shown again each Δ until its epoch begins. Who could not count,
+//! because it started in the middle or its ballots make nothing, signs what f + 1 others signed: one of
+//! them is honest, and still nobody signs twice.
+//!
 //! Not here: sockets, files and clocks (`topology`), and which descriptors an authority holds
 //! ([`crate::Authority`]).
 
 mod ballot;
 mod broadcast;
+mod signatures;
 mod statement;
 mod tally;
 
@@ -33,11 +38,13 @@ pub use tally::{Blocked, Outcome, tally};
 use crate::document::Directory;
 use crate::network::Network;
 use crate::signed::SignedDirectory;
+use crate::split::SplitProof;
 use broadcast::Broadcast;
+use signatures::Signatures;
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
-use wire::ids::Epoch;
+use wire::ids::{DirectoryHash, Epoch};
 use wire::keys::IdentitySecret;
 use wire::rng::KeyRng;
 use wire::time::UnixTime;
@@ -90,9 +97,9 @@ impl VoteTimes {
 #[derive(Clone, PartialEq, Eq)]
 pub enum VoteEvent {
     /// Make this durable, then call [`Vote::handle_persisted`]: our only signature for this epoch. It
-    /// must not be shown to anybody before.
+    /// must not be shown to anybody before. If it cannot be made durable, try again; there is no other.
     Persist(SignedDirectory),
-    /// Enough authorities signed.
+    /// Enough authorities signed, perhaps without us.
     Decided(SignedDirectory),
     /// These authorities sent no ballot that counts, or none at all.
     Missing(Vec<u8>),
@@ -100,7 +107,11 @@ pub enum VoteEvent {
     Equivocated(Box<Equivocation>),
     /// These authorities sent a ballot and withheld their share of the randomness.
     Withheld(Vec<u8>),
-    /// The ballots make no directory.
+    /// An authority signed two directories of this epoch; the two are the proof.
+    SignedTwice(Box<SplitProof>),
+    /// We started when the vote was under way. We vote for nothing and sign what most others sign.
+    Late,
+    /// The ballots make no directory. We sign what most others sign, if they do.
     Blocked(Blocked),
 }
 
@@ -126,7 +137,7 @@ pub enum Phase {
     Signatures,
     /// There is a directory.
     Decided,
-    /// There is none, and it is too late for one.
+    /// There is none in time. Signatures that come now still make one.
     Failed,
 }
 
@@ -143,11 +154,14 @@ pub struct Vote {
     ballots: Broadcast,
     reveals: Broadcast,
     agreed: Vec<Option<Ballot>>,
-    /// What we computed and signed; shown once it is durable.
-    signed: Option<SignedDirectory>,
-    shown: bool,
-    /// Signatures of others that came before we had ours; one for each authority at most.
-    early: Vec<SignedDirectory>,
+    /// The vote was under way when we came.
+    late: bool,
+    signatures: Signatures,
+    /// What we signed. Its signature counts among the others once it is durable, and not before.
+    signed: Option<DirectoryHash>,
+    pending: Option<SignedDirectory>,
+    /// When to show our signature again, or the directory.
+    repeat: UnixTime,
     transmits: VecDeque<VoteMessage>,
     events: VecDeque<VoteEvent>,
     #[cfg(feature = "testing")]
@@ -160,8 +174,12 @@ pub struct Vote {
 pub enum Fault {
     /// A statement counts with one signature fewer than its round asks for.
     OneSignatureFewer,
-    /// The last share counts twice, the second time for nobody's.
+    /// The last share counts twice, the second time as that of an authority that is not there.
     ShareCountedTwice,
+    /// Of an author with two ballots the first counts.
+    FirstOfTwoCounts,
+    /// A directory with one signature fewer than the threshold is taken for decided.
+    ThresholdOneLess,
 }
 
 impl Vote {
@@ -173,11 +191,14 @@ impl Vote {
             self.ballots.lenient = true;
             self.reveals.lenient = true;
         }
+        let first = fault == Fault::FirstOfTwoCounts;
+        self.ballots.first_counts = first;
+        self.reveals.first_counts = first;
     }
 
     /// The vote on `epoch`'s directory. `previous` is the directory that the new one follows, as far as
-    /// we know; `signed` what we signed for this epoch before a restart, if anything: then we collect
-    /// signatures for it and sign nothing else.
+    /// we know; `signed` what we signed for this epoch before a restart, if anything: then we show it,
+    /// collect signatures for it and sign nothing else.
     pub fn new(
         network: Network,
         epoch: Epoch,
@@ -187,6 +208,10 @@ impl Vote {
     ) -> Self {
         let times = VoteTimes::of(&network, epoch);
         let broadcast = |kind| Broadcast::new(kind, epoch, index, &network, times.rounds);
+        let mut signatures = Signatures::new(epoch, &network);
+        let hash = signed.as_ref().map(SignedDirectory::hash);
+        let known = signed.is_some_and(|own| signatures.handle(own, &network));
+        let signed = hash.filter(|_| known);
         Self {
             ballots: broadcast(StatementKind::Ballot),
             reveals: broadcast(StatementKind::Reveal),
@@ -198,9 +223,11 @@ impl Vote {
             previous,
             phase: Phase::Waiting,
             own: None,
-            shown: signed.is_some(),
+            pending: None,
             signed,
-            early: Vec::new(),
+            signatures,
+            late: false,
+            repeat: times.start,
             transmits: VecDeque::new(),
             events: VecDeque::new(),
             #[cfg(feature = "testing")]
@@ -210,10 +237,10 @@ impl Vote {
     }
 
     /// What we vote for. Without it, or when it comes after the start, we take part in everything but
-    /// have no ballot of our own. The share of the randomness is drawn here, and hidden in the
-    /// ballot's commitment.
-    pub fn handle_ballot(&mut self, mut ballot: Ballot, keys: &mut KeyRng) {
-        if self.phase == Phase::Waiting {
+    /// have no ballot of our own: who starts anew in the middle of a vote does not say a second thing.
+    /// The share of the randomness is drawn here, and hidden in the ballot's commitment.
+    pub fn handle_ballot(&mut self, mut ballot: Ballot, keys: &mut KeyRng, now: UnixTime) {
+        if self.phase == Phase::Waiting && now < self.times.start {
             let share = Zeroizing::new(keys.bytes());
             ballot.commitment = commitment(&self.network, self.epoch, self.index, &share);
             self.own = Some((ballot, share));
@@ -245,30 +272,22 @@ impl Vote {
     /// Another authority's signature, perhaps with more of them. Returns whether it was of use.
     pub fn handle_signature(&mut self, signed: SignedDirectory, now: UnixTime) -> bool {
         self.handle_timeout(now);
-        let Some(own) = &mut self.signed else {
-            let room = self.early.len() < self.network.authorities().len();
-            let new = room && !self.early.contains(&signed);
-            if new {
-                self.early.push(signed);
-            }
-            return new;
-        };
-        let before = own.signatures();
-        let good = signed.verify_any(&self.network) && own.merge(&signed);
-        let news = good && own.signatures() > before;
-        self.decide();
+        let news = self.signatures.handle(signed, &self.network);
+        while let Some(proof) = self.signatures.poll_proof() {
+            let event = VoteEvent::SignedTwice(Box::new(proof));
+            self.events.push_back(event);
+        }
+        self.adopt();
+        self.decide(now);
         news
     }
 
     /// Our signature of the last [`VoteEvent::Persist`] is durable.
     pub fn handle_persisted(&mut self, now: UnixTime) {
-        if let Some(signed) = self.signed.clone().filter(|_| !self.shown) {
-            self.shown = true;
-            self.transmits.push_back(VoteMessage::Signature(signed));
-            for early in std::mem::take(&mut self.early) {
-                self.handle_signature(early, now);
-            }
-            self.decide();
+        if let Some(own) = self.pending.take() {
+            self.signatures.handle(own, &self.network);
+            self.show(now);
+            self.decide(now);
         }
     }
 
@@ -276,21 +295,39 @@ impl Vote {
     pub fn handle_timeout(&mut self, now: UnixTime) {
         if self.phase == Phase::Waiting && now >= self.times.start {
             self.phase = Phase::Ballots;
+            self.late = now >= self.times.start.saturating_add(self.times.round);
+            if self.late {
+                self.own = None;
+                self.events.push_back(VoteEvent::Late);
+            }
             let own = self.own.as_ref().map(|(ballot, _)| ballot.encode());
             self.say(StatementKind::Ballot, own);
         }
         if self.phase == Phase::Ballots && now >= self.times.reveals() {
             self.phase = Phase::Reveals;
             self.count_ballots();
-            let own = self.own.as_ref().map(|(_, share)| share.to_vec());
+            // After the first round nobody takes it from us any more, so it does not count here either.
+            let in_time = now < self.times.reveals().saturating_add(self.times.round);
+            let own = self.own.as_ref().filter(|_| in_time);
+            let own = own.map(|(_, share)| share.to_vec());
             self.say(StatementKind::Reveal, own);
         }
         if self.phase == Phase::Reveals && now >= self.times.signatures() {
             self.phase = Phase::Signatures;
-            self.sign();
+            if self.signed.is_some() {
+                // From before a restart; we stand by it.
+                self.show(now);
+            } else if !self.late {
+                self.sign();
+            }
+            self.adopt();
+            self.decide(now);
         }
         if self.phase == Phase::Signatures && now >= self.times.end {
             self.phase = Phase::Failed;
+        }
+        if self.shows() && (self.repeat..self.times.end).contains(&now) {
+            self.show(now);
         }
     }
 
@@ -300,6 +337,9 @@ impl Vote {
             Phase::Waiting => Some((self.times.start, "ballots")),
             Phase::Ballots => Some((self.times.reveals(), "reveals")),
             Phase::Reveals => Some((self.times.signatures(), "signatures")),
+            Phase::Signatures | Phase::Decided if self.shows() && self.repeat < self.times.end => {
+                Some((self.repeat, "signatures again"))
+            }
             Phase::Signatures => Some((self.times.end, "end of the vote")),
             Phase::Decided | Phase::Failed => None,
         }
@@ -352,6 +392,9 @@ impl Vote {
         };
         let authorities = 0..self.network.authorities().len();
         self.agreed = authorities.map(|i| read(self.ballots.agreed(i))).collect();
+        if self.late {
+            return;
+        }
         let missing = indices(self.agreed.iter().map(Option::is_none));
         if !missing.is_empty() {
             self.events.push_back(VoteEvent::Missing(missing));
@@ -376,17 +419,10 @@ impl Vote {
         }
         #[cfg(feature = "testing")]
         if self.planted == Some(Fault::ShareCountedTwice)
-            && let (Some(Some(last)), Some(free)) = (
-                shares.iter().rev().find(|s| s.is_some()).copied(),
-                shares.iter().position(Option::is_none),
-            )
+            && let Some(last) = shares.iter().rposition(Option::is_some)
         {
-            shares[free] = Some(last);
-            self.agreed[free] = self.agreed.iter().flatten().next().cloned();
-        }
-        // After a restart we stand by what we signed before.
-        if self.signed.is_some() {
-            return self.decide();
+            shares.push(shares[last]);
+            self.agreed.push(self.agreed[last].clone());
         }
         let outcome = tally(
             &self.network,
@@ -396,23 +432,69 @@ impl Vote {
             self.previous.as_deref(),
         );
         match outcome {
-            Ok(Outcome { directory }) => {
-                let signed = SignedDirectory::sign(&directory, self.index, &self.secret);
-                self.events.push_back(VoteEvent::Persist(signed.clone()));
-                self.signed = Some(signed);
-            }
+            Ok(Outcome { directory }) => self.sign_this(&directory),
             Err(blocked) => self.events.push_back(VoteEvent::Blocked(blocked)),
         }
     }
 
-    fn decide(&mut self) {
-        let enough = usize::from(self.network.threshold());
-        let open = matches!(self.phase, Phase::Signatures);
-        if let Some(signed) = &self.signed
-            && (open && self.shown && signed.signatures() >= enough)
-        {
+    /// Our one signature.
+    fn sign_this(&mut self, directory: &Directory) {
+        let signed = SignedDirectory::sign(directory, self.index, &self.secret);
+        self.signed = Some(signed.hash());
+        self.pending = Some(signed.clone());
+        self.events.push_back(VoteEvent::Persist(signed));
+    }
+
+    /// Whether there is something to show again and again.
+    fn shows(&self) -> bool {
+        let shown = self.signed.is_some() && self.pending.is_none();
+        self.phase == Phase::Decided || (self.phase == Phase::Signatures && shown)
+    }
+
+    /// Who could not count takes the word of more than f others.
+    fn adopt(&mut self) {
+        if self.phase < Phase::Signatures || self.phase == Phase::Decided || self.signed.is_some() {
+            return;
+        }
+        let least = usize::try_from(self.times.rounds).unwrap_or(usize::MAX);
+        let read = |s: &SignedDirectory| s.read(&self.network).ok();
+        let directory = self.signatures.signed_by(least).find_map(read);
+        if let Some(directory) = directory {
+            self.sign_this(&directory);
+        }
+    }
+
+    /// Our signature with all others that came for the same; or, once there is one, the directory.
+    fn show(&mut self, now: UnixTime) {
+        self.repeat = now.saturating_add(self.times.round);
+        let least = self.enough();
+        let decided = self.phase == Phase::Decided;
+        let decided = decided.then(|| self.signatures.signed_by(least).next());
+        let own = self.signed.and_then(|hash| self.signatures.document(&hash));
+        if let Some(signed) = decided.flatten().or(own) {
+            let message = VoteMessage::Signature(signed.clone());
+            self.transmits.push_back(message);
+        }
+    }
+
+    fn enough(&self) -> usize {
+        let threshold = usize::from(self.network.threshold());
+        #[cfg(feature = "testing")]
+        let threshold = threshold - usize::from(self.planted == Some(Fault::ThresholdOneLess));
+        threshold
+    }
+
+    fn decide(&mut self, now: UnixTime) {
+        if self.phase < Phase::Signatures || self.phase == Phase::Decided {
+            return;
+        }
+        let makes_sense = |s: &&SignedDirectory| s.read(&self.network).is_ok();
+        let enough = self.signatures.signed_by(self.enough()).find(makes_sense);
+        let decided = enough.cloned();
+        if let Some(signed) = decided {
             self.phase = Phase::Decided;
-            self.events.push_back(VoteEvent::Decided(signed.clone()));
+            self.events.push_back(VoteEvent::Decided(signed));
+            self.show(now);
         }
     }
 }

@@ -39,6 +39,9 @@ pub(super) struct Broadcast {
     /// A planted fault, see [`super::Fault`].
     #[cfg(feature = "testing")]
     pub(super) lenient: bool,
+    /// Another.
+    #[cfg(feature = "testing")]
+    pub(super) first_counts: bool,
 }
 
 impl Broadcast {
@@ -59,6 +62,8 @@ impl Broadcast {
             equivocations: VecDeque::new(),
             #[cfg(feature = "testing")]
             lenient: false,
+            #[cfg(feature = "testing")]
+            first_counts: false,
         }
     }
 
@@ -132,6 +137,8 @@ impl Broadcast {
     pub(super) fn agreed(&self, author: usize) -> Option<&[u8]> {
         match self.extracted.get(author).map(Vec::as_slice) {
             Some([one]) => Some(&one.payload),
+            #[cfg(feature = "testing")]
+            Some([one, _]) if self.first_counts => Some(&one.payload),
             Some(_) | None => None,
         }
     }

@@ -127,6 +127,10 @@ impl Statement {
         if !self.signatures.iter().any(|s| s.0 == self.author) {
             return Err(StatementRefused::Unsigned);
         }
+        // One signature twice is one signature.
+        if !self.signatures.is_sorted_by(|a, b| a.0 < b.0) {
+            return Err(StatementRefused::BadSignature);
+        }
         let text = self.signed_text(network.id());
         for (index, signature) in &self.signatures {
             let authority = network.authorities().get(usize::from(*index));

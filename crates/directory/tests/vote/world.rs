@@ -1,423 +1,362 @@
-//! Authorities, honest and not, and the network between them.
+//! Authorities, honest and not, and the network between them, over the votes of several epochs.
 
-use crate::common::network_on;
-use directory::testing::{authority_secret, nobodys_key, node, node_secret, schedule};
-use directory::vote::{
-    Ballot, Fault, Phase, Statement, StatementKind, Vote, VoteEvent, VoteMessage, VoteTimes,
-};
-use directory::{Admitted, LAYERS, Parameters, Role, SignedDescriptor, quorum};
-use std::collections::{BTreeMap, BTreeSet};
+use crate::adversary::Adversary;
+use crate::ballots::{ballot, keys};
+use crate::common::{SEED, network_on};
+use crate::record::Record;
+use crate::schedule::{Schedule, Weather, below, draws};
+use directory::testing::{authority_secret, schedule};
+use directory::vote::{Fault, Phase, Statement, Vote, VoteEvent, VoteMessage, VoteTimes};
+use directory::{Directory, SignedDirectory};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
-use wire::ids::{DirectoryHash, Epoch, NodeId};
-use wire::rng::{KeyRng, Purpose, TickRng, TrafficRng};
+use wire::ids::{DirectoryHash, Epoch};
+use wire::rng::TickRng;
 use wire::time::UnixTime;
 
-use crate::common::SEED;
+pub(crate) const FIRST: Epoch = Epoch(12);
 
-const EPOCH: Epoch = Epoch(12);
-
-/// What the network does.
+/// What is wrong with the honest ones, for a test of the test.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum Network {
-    /// Every message arrives within a round.
-    Bounded,
-    /// Messages are lost, late by rounds, and for a time two halves cannot hear each other.
-    Hostile,
+pub(crate) enum Plant {
+    /// One of them has this fault.
+    One(Fault),
+    /// All of them have it.
+    All(Fault),
+    /// After a restart all of them have forgotten what they signed.
+    Forgetful,
 }
 
-/// What a faulty authority does.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Vice {
-    /// Nothing at all.
-    Silent,
-    /// Is honest until this many tenths of the vote, then nothing.
-    Crash(u8),
-    /// Signs two ballots and shows each to some; passes on what it likes.
-    Equivocate,
-    /// Holds its ballot back and lets it go, with every accomplice's signature, at the end of a
-    /// round, to one.
-    LastMoment(u8),
-    /// Votes, and shows its share to some only, late.
-    Withhold,
-    /// Says things in others' names, about other epochs, and garbage.
-    Forge,
-}
-
-/// Everything random about one run.
-pub(crate) struct Schedule {
-    n: usize,
-    vices: BTreeMap<usize, Vice>,
-    network: Network,
-    seed: u64,
-}
-
-impl Schedule {
-    pub(crate) fn draw(n: usize, seed: u64, network: Network) -> Self {
-        let mut rng = draws(seed, 1);
-        let f = (n - 1) / 3;
-        let mut vices = BTreeMap::new();
-        while vices.len() < f {
-            let who = below(&mut rng, n);
-            let vice = match below(&mut rng, 6) {
-                0 => Vice::Silent,
-                1 => Vice::Crash(below(&mut rng, 10) as u8),
-                2 => Vice::Equivocate,
-                3 => Vice::LastMoment(below(&mut rng, 2) as u8 + 1),
-                4 => Vice::Withhold,
-                _ => Vice::Forge,
-            };
-            vices.insert(who, vice);
-        }
-        Self {
-            n,
-            vices,
-            network,
-            seed,
-        }
-    }
-
-    pub(crate) fn calm(n: usize) -> Self {
-        Self {
-            n,
-            vices: BTreeMap::new(),
-            network: Network::Bounded,
-            seed: 0,
-        }
-    }
-
-    pub(crate) fn silent(n: usize, from: usize) -> Self {
-        let vices = (from..n).map(|i| (i, Vice::Silent)).collect();
-        Self {
-            vices,
-            ..Self::calm(n)
-        }
-    }
-
-    pub(crate) fn equivocator_of_three(seed: u64) -> Self {
-        Self {
-            vices: BTreeMap::from([(2, Vice::Equivocate)]),
-            seed,
-            ..Self::calm(3)
-        }
-    }
-}
-
-enum Letter {
-    Message(VoteMessage),
+/// One authority.
+pub(crate) struct Seat {
+    pub(crate) vote: Option<Vote>,
+    /// Its clock less the true time, in ms.
+    clock: i64,
+    /// On its disk: what it signed for this epoch.
+    disk: Option<SignedDirectory>,
+    /// Stops then and comes back then.
+    crash: Option<(UnixTime, UnixTime)>,
+    /// What it goes by.
+    held: Option<Arc<Directory>>,
 }
 
 /// One run.
 pub(crate) struct World {
-    n: usize,
-    network: directory::Network,
-    kind: Network,
-    times: VoteTimes,
-    honest: BTreeMap<usize, Vote>,
-    faulty: BTreeMap<usize, Faulty>,
-    rng: TickRng,
-    /// How hostile the network is, 0 to 7.
-    badness: usize,
+    pub(crate) plan: Schedule,
+    pub(crate) network: directory::Network,
+    pub(crate) epoch: Epoch,
+    pub(crate) times: VoteTimes,
+    pub(crate) rng: TickRng,
+    weather: Weather,
+    seats: Vec<Seat>,
+    adversary: Adversary,
+    plant: Option<Plant>,
     /// By time and a number, so that the order is fixed.
-    letters: BTreeMap<(UnixTime, u64), (usize, Letter)>,
-    sent: u64,
-    decided: BTreeMap<usize, DirectoryHash>,
-    /// Honest signers by directory.
-    signed: BTreeMap<DirectoryHash, BTreeSet<usize>>,
-    equivocation: bool,
-    missing: Vec<Vec<u8>>,
-}
-
-struct Faulty {
-    vice: Vice,
-    /// Runs along to have something to be wrong about.
-    inner: Vote,
-    done: bool,
+    letters: BTreeMap<(UnixTime, u64), (usize, VoteMessage)>,
+    posted: u64,
+    /// What happened, by epoch.
+    pub(crate) records: Vec<Record>,
 }
 
 impl World {
-    pub(crate) fn new(schedule: &Schedule) -> Self {
-        let network = network_on(self::schedule(), schedule.n);
-        let times = VoteTimes::of(&network, EPOCH);
-        let vote = |index: usize| {
-            let secret = authority_secret(SEED, index);
-            let mut vote = Vote::new(network.clone(), EPOCH, (index as u8, secret), None, None);
-            let mut keys = KeyRng::from_seed([index as u8 + 1; 32]);
-            vote.handle_ballot(ballot(&network, index as u64), &mut keys);
-            vote
+    pub(crate) fn new(plan: &Schedule, plant: Option<Plant>) -> Self {
+        let network = network_on(schedule(), plan.n);
+        let times = VoteTimes::of(&network, FIRST);
+        let mut rng = draws(plan.seed, 2);
+        let round = times.round.as_millis() as u64;
+        let seat = |i: usize| {
+            let spread = below(&mut rng, round / 8) as i64 - (round / 16) as i64;
+            Seat {
+                vote: None,
+                clock: plan.faulty.get(&i).map_or(spread, |v| v.clock),
+                disk: None,
+                crash: None,
+                held: None,
+            }
         };
-        let is_faulty = |i: &usize| schedule.vices.contains_key(i);
-        let honest = (0..schedule.n).filter(|i| !is_faulty(i));
-        let faulty = schedule.vices.iter().map(|(i, vice)| {
-            let (vice, inner, done) = (*vice, vote(*i), false);
-            (*i, Faulty { vice, inner, done })
-        });
+        let seats = (0..plan.n).map(seat).collect();
         Self {
-            n: schedule.n,
-            honest: honest.map(|i| (i, vote(i))).collect(),
-            faulty: faulty.collect(),
-            kind: schedule.network,
-            times,
-            rng: draws(schedule.seed, 2),
-            badness: below(&mut draws(schedule.seed, 3), 8),
+            plan: plan.clone(),
+            epoch: FIRST,
+            weather: Weather::Bounded,
+            adversary: Adversary::default(),
             letters: BTreeMap::new(),
-            sent: 0,
-            decided: BTreeMap::new(),
-            signed: BTreeMap::new(),
-            equivocation: false,
-            missing: Vec::new(),
+            posted: 0,
+            records: Vec::new(),
             network,
-        }
-    }
-
-    /// One honest authority is wrong from now on.
-    pub(crate) fn plant(&mut self, fault: Fault) {
-        if let Some(vote) = self.honest.values_mut().next() {
-            vote.plant(fault);
+            times,
+            rng,
+            seats,
+            plant,
         }
     }
 
     pub(crate) fn run(&mut self) {
-        let mut now = UnixTime(self.times.start.0 - 1);
-        let over = self.times.end.saturating_add(Duration::from_secs(1));
-        while now <= over {
-            let next_letter = self.letters.keys().next().map(|k| k.0);
-            let deadlines = self.honest.values().filter_map(|v| v.poll_timeout());
-            let inner = self.faulty.values().filter_map(|f| f.inner.poll_timeout());
-            let next_deadline = deadlines.chain(inner).map(|d| d.0).min();
-            // Faulty ones act at the edges of rounds, just before their end.
-            let act = self.next_edge(now);
-            let next = [next_letter, next_deadline, Some(act)]
-                .into_iter()
-                .flatten()
-                .min();
-            let Some(next) = next.filter(|n| *n <= over) else {
+        for (i, weather) in self.plan.weather.clone().into_iter().enumerate() {
+            self.epoch = Epoch(FIRST.0 + i as u64);
+            self.weather = weather;
+            self.run_epoch();
+        }
+    }
+
+    pub(crate) fn honest(&self, i: usize) -> bool {
+        !self.plan.faulty.contains_key(&i)
+    }
+
+    pub(crate) fn record(&mut self) -> &mut Record {
+        let epoch = self.epoch;
+        if self.records.last().is_none_or(|r| r.epoch != epoch) {
+            let record = Record::new(epoch, self.weather, self.plan.n);
+            self.records.push(record);
+        }
+        self.records.last_mut().unwrap()
+    }
+
+    fn run_epoch(&mut self) {
+        self.times = VoteTimes::of(&self.network, self.epoch);
+        let round = self.times.round.as_millis() as u64;
+        self.fetch();
+        self.record();
+        self.letters.clear();
+        let mut now = UnixTime(self.times.start.0 - 2 * round);
+        for i in 0..self.plan.n {
+            self.seats[i].disk = None;
+            self.seats[i].crash = self.draw_crash(i);
+            self.start(i, now);
+        }
+        let mut acts = self.adversary_acts();
+        acts.reverse();
+        let over = UnixTime(self.times.end.0 + 2 * round);
+        loop {
+            let letter = self.letters.keys().next().map(|k| k.0);
+            let crash = |s: &Seat| {
+                s.crash
+                    .map(|(down, up)| if s.vote.is_some() { down } else { up })
+            };
+            let wakes = (0..self.plan.n).filter_map(|i| {
+                let timeout = self.seats[i].vote.as_ref()?.poll_timeout()?;
+                Some(self.true_time(i, timeout.0))
+            });
+            let crashes = self.seats.iter().filter_map(crash);
+            let next = wakes
+                .chain(crashes)
+                .chain(letter)
+                .chain(acts.last().copied());
+            let Some(next) = next.min().filter(|next| *next <= over) else {
                 break;
             };
             now = next.max(now);
+            self.crash_and_restart(now);
             while let Some(entry) = self.letters.first_entry()
                 && entry.key().0 <= now
             {
-                let (to, Letter::Message(message)) = entry.remove();
-                self.deliver(to, message, now);
+                let (to, message) = entry.remove();
+                self.deliver(to, &message, now);
             }
-            self.tick(now);
-            if now >= act {
-                self.misbehave(now);
-                now = UnixTime(now.0 + 1);
+            for i in 0..self.plan.n {
+                let local = self.local(i, now);
+                if let Some(vote) = &mut self.seats[i].vote {
+                    vote.handle_timeout(local);
+                }
+                self.drain(i, now);
+            }
+            if acts.last().is_some_and(|at| *at <= now) {
+                acts.pop();
+                self.act(now);
+            }
+        }
+        let phases = self.seats.iter().map(|s| s.vote.as_ref().map(Vote::phase));
+        let phases: Vec<Option<Phase>> = phases.collect();
+        self.record().phases = phases;
+    }
+
+    /// Between votes whoever has no directory of the last epoch asks the others, and gets it if the
+    /// network is not too bad.
+    fn fetch(&mut self) {
+        let newest = self.seats.iter().enumerate();
+        let newest = newest.filter(|(i, _)| !self.plan.faulty.contains_key(i));
+        let newest = newest
+            .filter_map(|(_, s)| s.held.clone())
+            .max_by_key(|d| d.epoch);
+        for i in 0..self.plan.n {
+            let reached = match self.weather {
+                Weather::Bounded => true,
+                Weather::Hostile(bad) => below(&mut self.rng, 8) >= bad,
+            };
+            if reached {
+                self.seats[i].held.clone_from(&newest);
             }
         }
     }
 
-    /// A moment shortly before the end of the round that `now` is in.
-    fn next_edge(&self, now: UnixTime) -> UnixTime {
-        let round = self.times.round.as_millis() as u64;
-        let since = now.0.saturating_sub(self.times.start.0);
-        let edge = |k: u64| self.times.start.0 + k * round - round / 50 - 2;
-        let k = since / round + 1;
-        UnixTime(if now.0 < edge(k) {
-            edge(k)
-        } else {
-            edge(k + 1)
-        })
-    }
-
-    fn tick(&mut self, now: UnixTime) {
-        let who: Vec<usize> = self.honest.keys().copied().collect();
-        for i in who {
-            if let Some(vote) = self.honest.get_mut(&i) {
-                vote.handle_timeout(now);
+    fn draw_crash(&mut self, i: usize) -> Option<(UnixTime, UnixTime)> {
+        let whole = self.times.end.0 - self.times.start.0;
+        let at = |thousandth: u64| UnixTime(self.times.start.0 + whole * thousandth / 1000);
+        match (self.plan.faulty.get(&i), self.weather) {
+            (Some(vices), _) => vices.crash.map(|(down, up)| (at(down), at(up))),
+            (None, Weather::Hostile(bad)) if below(&mut self.rng, 16) < bad => {
+                // Mostly while something is going on.
+                let down = below(&mut self.rng, 700);
+                let up = down + 1 + below(&mut self.rng, 150);
+                Some((at(down), at(up)))
             }
-            self.drain(i, now);
-        }
-        let who: Vec<usize> = self.faulty.keys().copied().collect();
-        for i in who {
-            if let Some(faulty) = self.faulty.get_mut(&i) {
-                faulty.inner.handle_timeout(now);
-            }
-            self.drain_faulty(i, now);
+            (None, _) => None,
         }
     }
 
-    fn deliver(&mut self, to: usize, message: VoteMessage, now: UnixTime) {
-        let vote = match (self.honest.get_mut(&to), self.faulty.get_mut(&to)) {
-            (Some(vote), _) => vote,
-            (None, Some(faulty)) => &mut faulty.inner,
-            (None, None) => return,
+    fn start(&mut self, i: usize, now: UnixTime) {
+        let local = self.local(i, now);
+        let seat = &self.seats[i];
+        let disk = match self.plant {
+            Some(Plant::Forgetful) => None,
+            _ => seat.disk.clone(),
         };
+        let previous = seat.held.clone();
+        let mut ballot = ballot(&self.network, self.epoch, i as u64);
+        let none = DirectoryHash([0; 32]);
+        ballot.previous = previous.as_ref().map_or(none, |p| p.hash());
+        let own = (i as u8, authority_secret(SEED, i));
+        let mut vote = Vote::new(self.network.clone(), self.epoch, own, previous, disk);
+        vote.handle_ballot(ballot, &mut keys(i, self.epoch), local);
+        match self.plant {
+            Some(Plant::One(fault)) if self.honest(i) => {
+                if (0..i).all(|before| !self.honest(before)) {
+                    vote.plant(fault);
+                }
+            }
+            Some(Plant::All(fault)) if self.honest(i) => vote.plant(fault),
+            Some(Plant::One(_) | Plant::All(_) | Plant::Forgetful) | None => {}
+        }
+        self.seats[i].vote = Some(vote);
+    }
+
+    fn crash_and_restart(&mut self, now: UnixTime) {
+        for i in 0..self.plan.n {
+            let Some((down, up)) = self.seats[i].crash else {
+                continue;
+            };
+            if now >= up {
+                self.seats[i].crash = None;
+                self.seats[i].vote = None;
+                self.start(i, now);
+                self.record().restarts += 1;
+            } else if now >= down {
+                self.seats[i].vote = None;
+            }
+        }
+    }
+
+    fn deliver(&mut self, to: usize, message: &VoteMessage, now: UnixTime) {
+        let local = self.local(to, now);
+        let Some(vote) = &mut self.seats[to].vote else {
+            return;
+        };
+        // Through the bytes, as it would go.
         match message {
-            // Through the bytes, as it would go.
             VoteMessage::Statement(statement) => {
-                let again = Statement::decode(&statement.encode()).unwrap();
-                assert!(again == statement);
-                let _ = vote.handle_statement(again, now);
+                if let Ok(again) = Statement::decode(&statement.encode()) {
+                    assert!(again == *statement);
+                    let _ = vote.handle_statement(again, local);
+                }
             }
             VoteMessage::Signature(signed) => {
-                vote.handle_signature(signed, now);
+                if let Ok(again) = SignedDirectory::decode(&signed.encode()) {
+                    vote.handle_signature(again, local);
+                }
             }
         }
         self.drain(to, now);
-        self.drain_faulty(to, now);
     }
 
-    /// What an honest authority says and does.
+    /// What an authority says and does.
     fn drain(&mut self, i: usize, now: UnixTime) {
-        let Some(vote) = self.honest.get_mut(&i) else {
-            return;
-        };
-        let mut out = Vec::new();
-        while let Some(event) = vote.poll_event() {
+        let local = self.local(i, now);
+        let honest = self.honest(i);
+        while let Some(event) = self.seats[i].vote.as_mut().and_then(Vote::poll_event) {
             match event {
                 VoteEvent::Persist(signed) => {
-                    self.signed.entry(signed.hash()).or_default().insert(i);
-                    vote.handle_persisted(now);
-                }
-                VoteEvent::Decided(signed) => {
-                    assert!(signed.verify(&self.network).is_ok());
-                    assert!(self.decided.insert(i, signed.hash()).is_none());
-                }
-                VoteEvent::Equivocated(proof) => {
-                    assert!(proof.one.verify(&self.network).is_ok());
-                    assert!(proof.other.verify(&self.network).is_ok());
-                    assert_eq!(proof.one.author, proof.other.author);
-                    assert!(proof.one.payload != proof.other.payload);
-                    self.equivocation = true;
-                }
-                VoteEvent::Missing(missing) => self.missing.push(missing),
-                VoteEvent::Withheld(_) | VoteEvent::Blocked(_) => {}
-            }
-        }
-        while let Some(message) = vote.poll_transmit() {
-            out.push(message);
-        }
-        for message in out {
-            (0..self.n).for_each(|to| self.post(i, to, message.clone(), now));
-        }
-    }
-
-    /// What a faulty one passes on of what it honestly would have said.
-    fn drain_faulty(&mut self, i: usize, now: UnixTime) {
-        let Some(faulty) = self.faulty.get_mut(&i) else {
-            return;
-        };
-        while let Some(event) = faulty.inner.poll_event() {
-            if let VoteEvent::Persist(_) = event {
-                faulty.inner.handle_persisted(now);
-            }
-        }
-        let mut out = Vec::new();
-        while let Some(message) = faulty.inner.poll_transmit() {
-            out.push(message);
-        }
-        let vice = faulty.vice;
-        let whole = self.times.end.0 - self.times.start.0;
-        let tenths = (now.0.saturating_sub(self.times.start.0)) * 10 / whole.max(1);
-        for message in out {
-            let own_ballot = matches!(&message, VoteMessage::Statement(s)
-                if usize::from(s.author) == i && s.kind == StatementKind::Ballot);
-            let own_share = matches!(&message, VoteMessage::Statement(s)
-                if usize::from(s.author) == i && s.kind == StatementKind::Reveal);
-            for to in 0..self.n {
-                let says = match vice {
-                    Vice::Silent => false,
-                    Vice::Crash(at) => tenths < u64::from(at),
-                    Vice::Equivocate => !own_ballot && below(&mut self.rng, 2) == 0,
-                    Vice::LastMoment(_) => !own_ballot,
-                    Vice::Withhold => !own_share,
-                    Vice::Forge => true,
-                };
-                if says {
-                    self.post(i, to, message.clone(), now);
-                }
-            }
-        }
-    }
-
-    /// What faulty ones do at the end of a round.
-    fn misbehave(&mut self, now: UnixTime) {
-        let round =
-            (now.0.saturating_sub(self.times.start.0)) / self.times.round.as_millis() as u64;
-        let who: Vec<usize> = self.faulty.keys().copied().collect();
-        for i in who {
-            let Some(faulty) = self.faulty.get_mut(&i) else {
-                continue;
-            };
-            let (vice, done) = (faulty.vice, faulty.done);
-            match vice {
-                Vice::Equivocate if round == 0 && !done => {
-                    let pair =
-                        [10, 11].map(|v| self.statement(i, ballot(&self.network, v).encode()));
-                    for to in 0..self.n {
-                        let which = below(&mut self.rng, 3);
-                        if let Some(statement) = pair.get(which) {
-                            // Its accomplices sign whatever it says.
-                            let statement = self.sign_by_all_faulty(statement.clone());
-                            self.post_now(to, VoteMessage::Statement(statement), now);
+                    // Now and then the power goes just then.
+                    let dies = honest
+                        && matches!(self.weather, Weather::Hostile(_))
+                        && below(&mut self.rng, 40) == 0;
+                    let durable = !dies || below(&mut self.rng, 2) == 0;
+                    if durable {
+                        self.seats[i].disk = Some(signed.clone());
+                        if honest {
+                            self.record().handle_signed(i, &signed);
                         }
                     }
-                    self.faulty.get_mut(&i).unwrap().done = true;
-                }
-                Vice::LastMoment(k) if round + 1 == u64::from(k) && !done => {
-                    let statement = self.statement(i, ballot(&self.network, 20).encode());
-                    let statement = self.sign_by_all_faulty(statement);
-                    let to = below(&mut self.rng, self.n);
-                    self.post_now(to, VoteMessage::Statement(statement), now);
-                    self.faulty.get_mut(&i).unwrap().done = true;
-                }
-                Vice::Withhold if round == u64::from(self.times.rounds) && !done => {
-                    let share = KeyRng::from_seed([i as u8 + 1; 32]).bytes::<32>();
-                    let mut statement = self.statement(i, share.to_vec());
-                    statement.kind = StatementKind::Reveal;
-                    statement.signatures.clear();
-                    self.sign(&mut statement, i);
-                    let to = below(&mut self.rng, self.n);
-                    self.post_now(to, VoteMessage::Statement(statement), now);
-                    self.faulty.get_mut(&i).unwrap().done = true;
-                }
-                Vice::Forge => {
-                    let victim = below(&mut self.rng, self.n);
-                    let mut forged = self.statement(i, ballot(&self.network, 30).encode());
-                    forged.author = victim as u8;
-                    let mut old = self.statement(i, ballot(&self.network, 31).encode());
-                    old.epoch = Epoch(EPOCH.0 - 1);
-                    let mut garbage = self.statement(i, vec![7; 100]);
-                    garbage.signatures[0].1[3] ^= 1;
-                    for letter in [forged, old, garbage] {
-                        let to = below(&mut self.rng, self.n);
-                        self.post_now(to, VoteMessage::Statement(letter), now);
+                    if dies {
+                        self.seats[i].vote = None;
+                        self.seats[i].crash = Some((now, UnixTime(now.0 + 1)));
+                        return;
+                    }
+                    if let Some(vote) = &mut self.seats[i].vote {
+                        vote.handle_persisted(local);
                     }
                 }
-                Vice::Silent
-                | Vice::Crash(_)
-                | Vice::Equivocate
-                | Vice::LastMoment(_)
-                | Vice::Withhold => {}
+                VoteEvent::Decided(signed) => {
+                    let held = signed.verify(&self.network);
+                    self.record().handle_decided(i, honest, &signed, &held, now);
+                    if let Ok(directory) = held {
+                        self.seats[i].held = Some(directory);
+                    }
+                }
+                event @ (VoteEvent::Equivocated(_)
+                | VoteEvent::SignedTwice(_)
+                | VoteEvent::Missing(_)
+                | VoteEvent::Withheld(_)
+                | VoteEvent::Blocked(_)
+                | VoteEvent::Late) => {
+                    if honest {
+                        let network = self.network.clone();
+                        self.record().handle_event(i, &event, &network);
+                    }
+                }
+            }
+        }
+        while let Some(message) = self.seats[i].vote.as_mut().and_then(Vote::poll_transmit) {
+            if honest {
+                self.record().sent[i] += 1;
+                self.adversary.see(&message);
+                (0..self.plan.n).for_each(|to| self.post(i, to, message.clone(), now));
+            } else {
+                let vices = self.plan.faulty[&i];
+                for (to, at) in Adversary::passes_on(self, i, vices, &message, now) {
+                    match at {
+                        Some(at) => self.post_at(to, message.clone(), at),
+                        None => self.post(i, to, message.clone(), now),
+                    }
+                }
             }
         }
     }
 
-    fn statement(&self, author: usize, payload: Vec<u8>) -> Statement {
-        let mut statement = Statement {
-            kind: StatementKind::Ballot,
-            epoch: EPOCH,
-            author: author as u8,
-            payload: Arc::from(payload),
-            signatures: Vec::new(),
-        };
-        self.sign(&mut statement, author);
-        statement
+    fn adversary_acts(&mut self) -> Vec<UnixTime> {
+        let round = self.times.round.as_millis() as u64;
+        let rounds = u64::from(self.times.rounds) * 2 + 3;
+        let mut acts = Vec::new();
+        for k in 0..rounds {
+            let begin = self.times.start.0 + k * round;
+            acts.push(UnixTime(begin + below(&mut self.rng, round)));
+            // So that it arrives just before the round is over for the fastest clock.
+            acts.push(UnixTime(begin + round - round / 16 - 2));
+        }
+        acts.sort_unstable();
+        acts
     }
 
-    fn sign(&self, statement: &mut Statement, by: usize) {
-        let secret = authority_secret(SEED, by);
-        statement.sign_for_test(&self.network, by as u8, &secret);
-    }
-
-    fn sign_by_all_faulty(&self, mut statement: Statement) -> Statement {
-        self.faulty
-            .keys()
-            .for_each(|i| self.sign(&mut statement, *i));
-        statement
+    fn act(&mut self, now: UnixTime) {
+        let mut adversary = std::mem::take(&mut self.adversary);
+        for (i, vices) in self.plan.faulty.clone() {
+            if self.seats[i].vote.is_some() {
+                for (to, message) in adversary.act(self, i, vices, now) {
+                    self.post_at(to, message, UnixTime(now.0 + 1));
+                }
+            }
+        }
+        self.adversary = adversary;
     }
 
     fn post(&mut self, from: usize, to: usize, message: VoteMessage, now: UnixTime) {
@@ -425,106 +364,44 @@ impl World {
             return;
         }
         let round = self.times.round.as_millis() as u64;
-        let delay = match self.kind {
-            Network::Bounded => below(&mut self.rng, (round - round / 40) as usize) as u64,
-            Network::Hostile => {
-                let lost = below(&mut self.rng, 100) < self.badness * 2;
-                // Two halves cannot hear each other for a round or two.
-                let split = self.times.start.0 + round * (self.badness % 5) as u64;
-                let span = split..split + round * (1 + self.badness as u64 % 2);
-                let apart = self.badness > 2 && from % 2 != to % 2 && span.contains(&now.0);
+        let delay = match self.weather {
+            // Two clocks differ by an eighth of a round at most.
+            Weather::Bounded => below(&mut self.rng, round - round / 8 - 4),
+            Weather::Hostile(bad) => {
+                let lost = below(&mut self.rng, 100) < bad * 2;
+                let split = self.times.start.0 + round * (bad % 5);
+                let span = split..split + round * (1 + bad % 3);
+                let apart = bad > 2 && from % 2 != to % 2 && span.contains(&now.0);
                 if lost || apart {
                     return;
                 }
-                let slowest = round / 2 + round * self.badness as u64 / 3;
-                below(&mut self.rng, slowest as usize) as u64
+                below(&mut self.rng, round / 2 + round * bad / 3)
             }
         };
         self.post_at(to, message, UnixTime(now.0 + 1 + delay));
     }
 
-    /// The adversary's own messages arrive when it likes.
-    fn post_now(&mut self, to: usize, message: VoteMessage, now: UnixTime) {
-        self.post_at(to, message, UnixTime(now.0 + 1));
-    }
-
     fn post_at(&mut self, to: usize, message: VoteMessage, at: UnixTime) {
-        self.sent += 1;
-        self.letters
-            .insert((at, self.sent), (to, Letter::Message(message)));
+        self.posted += 1;
+        self.letters.insert((at, self.posted), (to, message));
     }
 
-    pub(crate) fn all_honest_decided_alike(&self) -> bool {
-        let mut hashes: Vec<_> = self.decided.values().collect();
-        hashes.dedup();
-        self.decided.len() == self.honest.len() && hashes.len() == 1
+    /// How many whole rounds are over, from the start of the vote.
+    pub(crate) fn round_of(&self, now: UnixTime) -> u64 {
+        let since = now.saturating_since(self.times.start);
+        (since.as_millis() / self.times.round.as_millis().max(1)) as u64
     }
 
-    /// How many directories could get a threshold of signatures (less `slack`) if every faulty
-    /// authority signed all.
-    pub(crate) fn directories_possible(&self, slack: usize) -> usize {
-        let threshold = usize::from(quorum(self.n)) - slack;
-        let enough = |honest: &&BTreeSet<usize>| honest.len() + self.faulty.len() >= threshold;
-        self.signed.values().filter(enough).count()
+    fn local(&self, i: usize, now: UnixTime) -> UnixTime {
+        UnixTime(now.0.saturating_add_signed(self.seats[i].clock))
     }
 
-    pub(crate) fn culprit_signed_both(&self) -> bool {
-        // Two directories of a threshold of 2 of 3 with two honest ones that each signed one: both
-        // carry the third one's signature.
-        let both: BTreeSet<usize> = self.signed.values().flatten().copied().collect();
-        both.len() == self.honest.len() && self.faulty.len() == 1
+    fn true_time(&self, i: usize, local: UnixTime) -> UnixTime {
+        UnixTime(local.0.saturating_add_signed(-self.seats[i].clock))
     }
 
-    pub(crate) fn equivocation_seen(&self) -> bool {
-        self.equivocation
+    pub(crate) fn in_time(&self, at: UnixTime, epoch: Epoch) -> bool {
+        let end = self.network.schedule().start(epoch);
+        at <= UnixTime(end.0 - Duration::from_secs(1).as_millis() as u64)
     }
-
-    pub(crate) fn phases(&self) -> impl Iterator<Item = Phase> {
-        self.honest.values().map(Vote::phase)
-    }
-
-    pub(crate) fn says_who_is_missing(&self, who: &[u8]) -> bool {
-        self.missing.len() == self.honest.len() && self.missing.iter().all(|m| m == who)
-    }
-}
-
-/// A ballot of a small network; `variant` makes it differ from others without making it invalid.
-fn ballot(network: &directory::Network, variant: u64) -> Ballot {
-    let start = network.schedule().start(EPOCH);
-    let role = |i: usize| if i < LAYERS { Role::Mix } else { Role::Gateway };
-    let mut admitted = Vec::new();
-    let mut descriptors = Vec::new();
-    for i in 0..LAYERS + 1 {
-        let descriptor = node(SEED, i, role(i), EPOCH, nobodys_key);
-        admitted.push(Admitted {
-            identity: descriptor.identity,
-            role: role(i),
-            family: descriptor.family,
-        });
-        // Each authority may have heard of another version.
-        let published = UnixTime(start.0 - 10_000_000 + (variant % 7 + i as u64) * 1_000);
-        let secret = node_secret(SEED, i);
-        descriptors
-            .push(SignedDescriptor::sign(descriptor, published, &secret, network.id()).unwrap());
-    }
-    admitted.sort_by_key(|a| NodeId::of(&a.identity));
-    descriptors.sort_by_key(|d| d.descriptor.id());
-    Ballot {
-        epoch: EPOCH,
-        previous: DirectoryHash([0; 32]),
-        parameters: Parameters::localnet(),
-        commitment: [variant as u8; 32],
-        admitted,
-        descriptors,
-    }
-}
-
-fn draws(seed: u64, stream: u64) -> TickRng {
-    let mut bytes = [0; 32];
-    bytes[..8].copy_from_slice(&seed.to_be_bytes());
-    TrafficRng::from_seed(bytes).tick(Purpose::Simulation, stream)
-}
-
-fn below(rng: &mut TickRng, n: usize) -> usize {
-    wire::rng::pick(rng.draw_u64(), n).unwrap()
 }
