@@ -117,7 +117,7 @@ async fn turn(
             Some(event) = inputs.links.recv() => node.on_link(event),
             _ = copy.tick() => node.copy_counts(),
         }
-        pace.rest();
+        pace.rest(node.pool.door().is_crowded());
         node.take_more(&mut inputs);
         node.check_store()?;
         // 2. Its deadline, if that has come, whatever woke the loop.

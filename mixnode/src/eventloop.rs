@@ -104,7 +104,7 @@ async fn turn(
             Some(event) = inputs.links.recv() => node.on_link(event),
             _ = copy.tick() => node.copy_counts(),
         }
-        pace.rest();
+        pace.rest(node.pool.door().is_crowded());
         for _ in 0..BUDGET {
             let Ok(arrivals) = inputs.unwrapped.try_recv() else {
                 break;

@@ -9,6 +9,7 @@
     reason = "a test may fail by panic, and says what it saw"
 )]
 
+use mixnode::bench::process::{Usage, forget_peak};
 use mixnode::bench::source::Offer;
 use mixnode::bench::window::Trial;
 use mixnode::bench::world::Setup;
@@ -192,36 +193,62 @@ fn a_node_sheds_what_is_too_much_and_recovers() {
 
 #[test]
 #[ignore = "a minute of overload"]
-fn a_minute_of_overload_costs_a_tenth_and_leaves_nothing_behind() {
+fn a_minute_of_overload_costs_a_tenth_and_a_second_later_nothing_is_left_of_it() {
     let time = Duration::from_secs(60);
     let mut trial = trial(16 << 20, USUAL);
     let capacity = trial
         .capacity(Duration::from_secs(1), Duration::from_secs(4))
         .unwrap();
-    let over = trial.measure(1.5 * capacity, time).unwrap();
-    println!(
-        "carries {capacity:.0}/s; at 150 % for {time:?}: {:.0}/s taken, {:.0}/s out, {:.0}/s held back, \
-         peak {} MB, discards {:?}",
-        over.sent,
-        over.passed,
-        over.behind,
-        over.peak >> 20,
-        over.discards
-    );
-    // Judged from its first packet on, which comes half a second after the warm-up began and two
-    // after the overload ended.
     let rate = 0.3 * capacity;
-    let after = trial.measure(rate, Duration::from_secs(3)).unwrap();
+    let pid = trial.world.pid().unwrap();
+    let (source, stock) = trial.parts();
+    // Both are made before, so that the second comes upon the heels of the first.
+    let over = stock.make((1.5 * capacity * time.as_secs_f64()) as usize);
+    let after = stock.make((rate * 4.0) as usize);
+    let offer = Offer {
+        numbers: over.clone(),
+        rate: 1.5 * capacity,
+        until: Some(Instant::now() + time),
+    };
+    forget_peak(pid);
+    let (began, passed) = (Instant::now(), stock.ledger().passed());
+    let offered = source.offer(stock, offer);
+    let seconds = began.elapsed().as_secs_f64();
+    let passed = (stock.ledger().passed() - passed) as f64 / seconds;
+    let offer = Offer {
+        numbers: after,
+        rate,
+        until: None,
+    };
+    let later = source.offer(stock, offer);
+    assert!(offered.broken.is_none() && later.broken.is_none());
+    let judged = later.numbers.start + rate as usize..later.numbers.end;
+    trial.drain(judged.clone());
+    let peak = Usage::of(pid).unwrap().peak;
+    let (ledger, allowance) = (trial.world.ledger(), trial.world.allowance());
+    let (over, all) = (offered.numbers, judged.len());
+    let late = ledger.lateness(judged.clone(), allowance);
+    let missing = all - ledger.passed_of(judged.clone());
     println!(
-        "then at 30 %: p99 late {:.0} us, missing {}, discards {:?}",
-        after.late[1], after.missing, after.discards
+        "carries {capacity:.0}/s; at 150 % for {time:?}: {:.0}/s taken, {passed:.0}/s out, {} held back, \
+         peak {} MB; from one second after it at 30 %: p50 late {:.0} us, p99 {:.0} us, {missing} of {all} missing",
+        over.len() as f64 / seconds,
+        offered.behind,
+        peak >> 20,
+        late.quantile(0.5),
+        late.quantile(0.99),
     );
     // Packets that wait (65,536 at most), frames of links and pool, and the tags of the minute.
-    let bound = (65_536 + 16 * 1024) * 3_000 + 100 * over.numbers.len() as u64 + SLACK;
-    assert!(over.peak < bound, "{over:?}");
-    assert!(over.passed > 0.9 * capacity, "{over:?}");
-    assert_eq!(over.early, 0);
-    assert!(after.missing * 100 < after.numbers.len(), "{after:?}");
+    let bound = (65_536 + 16 * 1024) * 3_000 + 100 * over.len() as u64 + SLACK;
+    assert!(peak < bound, "{peak} bytes");
+    assert!(passed > 0.9 * capacity);
+    let early = ledger.lateness(over.clone(), allowance).early() + late.early();
+    let doubles = ledger.doubles_of(over.start..judged.end);
+    assert_eq!((early, doubles), (0, 0));
+    assert!(missing * 100 < all);
+    // As late as a usual moment's, which `mixnode bench` and the benchmark measure; time alone gates nothing
+    // here, but a queue that has not emptied would show as tens of milliseconds.
+    assert!(late.quantile(0.5) < 5e3);
 }
 
 /// One neighbour floods with packets whose MAC is wrong, as fast as the node takes them, while the

@@ -13,6 +13,10 @@ use wire::time::Instant;
 /// The shortest time between two turns.
 pub const TURN: Duration = Duration::from_micros(200);
 
+/// The same where more packets wait to be unwrapped than a batch or two: then each of them waits for longer than
+/// this anyway, and what turns save is time for those that unwrap.
+pub const CROWDED_TURN: Duration = Duration::from_millis(1);
+
 /// Of one loop, which has a thread for itself.
 pub struct Pace {
     clock: Clock,
@@ -30,17 +34,17 @@ impl Pace {
         }
     }
 
-    /// Returns when the next turn may begin, and begins it.
+    /// Returns when the next turn may begin, and begins it; the one after comes later if it is `crowded`.
     ///
     /// Blocks the thread: a timer of an async runtime would cost several system calls for each turn, and
     /// there is nothing else on a loop's thread that could run meanwhile.
-    pub fn rest(&mut self) {
+    pub fn rest(&mut self, crowded: bool) {
         let left = self.next - self.clock.now();
         if left > Duration::ZERO {
             std::thread::sleep(left);
         }
         let now = self.clock.now();
-        self.next = now + TURN;
+        self.next = now + if crowded { CROWDED_TURN } else { TURN };
         if let Some(awake) = &mut self.awake {
             awake.turn(now);
         }
@@ -57,14 +61,14 @@ mod tests {
         let mut pace = Pace::new(clock, None);
         let mut last = Instant::ZERO;
         for _ in 0..20 {
-            pace.rest();
+            pace.rest(false);
             let now = clock.now();
             assert!(now - last >= TURN);
             last = now;
         }
         std::thread::sleep(2 * TURN);
         let before = pace.next;
-        pace.rest();
+        pace.rest(false);
         assert!(pace.next > before + TURN, "the turn began at once");
     }
 }

@@ -28,6 +28,9 @@ use wire::time::Instant;
 
 /// Most packets that a thread takes at once.
 pub const BATCH_MAX: usize = 16;
+
+/// More than so many wait only where packets come faster than they are unwrapped, or just for a moment.
+const CROWD: usize = 4 * BATCH_MAX;
 /// The shortest time between two turns of the pool where packets are worth more side by side and fewer
 /// wait than fill a batch. A small part of δ, so that nothing is later for it; a packet that
 /// comes to an idle pool has its turn at once.
@@ -194,6 +197,11 @@ impl Door {
     /// Packets that wait.
     pub fn queued(&self) -> usize {
         self.lock().intake.len()
+    }
+
+    /// Whether more wait than the threads take at once.
+    pub fn is_crowded(&self) -> bool {
+        self.queued() > CROWD
     }
 
     /// What was counted since the last call, for the machine.
