@@ -13,6 +13,7 @@
 pub mod board;
 pub mod command;
 pub mod directories;
+mod figure;
 pub mod foundation;
 pub mod keeper;
 pub mod listener;

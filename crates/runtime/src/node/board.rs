@@ -3,6 +3,7 @@
 //! The loop copies the machine's counts here twice a second; `GET /metrics` and `GET /status` on
 //! loopback show the last copy. Counts of a whole node, never of a client or a packet.
 
+use super::figure::Anonymity;
 use crate::http::{self, HttpLimits, Method, Request, Response, StatusCode};
 use crate::metrics::{NodeMetrics, render, set_counter};
 use crate::shutdown::Shutdown;
@@ -42,6 +43,7 @@ pub struct Board {
     sent: u64,
     late: u64,
     alarm: LoopAlarm,
+    anonymity: Anonymity,
     status: watch::Sender<String>,
 }
 
@@ -85,6 +87,7 @@ impl Board {
             sent: 0,
             late: 0,
             alarm: LoopAlarm::default(),
+            anonymity: Anonymity::default(),
             status: watch::Sender::new("{\"ready\":false}".into()),
         }
     }
@@ -126,6 +129,8 @@ impl Board {
         let shown = epoch.and_then(|e| i64::try_from(e).ok()).unwrap_or(-1);
         self.metrics.epoch.set(shown);
         self.alarm.judge(loops, now);
+        let delay_mean = hop.view.current(now).map(|d| d.parameters.delay_mean);
+        self.anonymity.judge(counters.forwarded, delay_mean, now);
         let position = hop.position(now);
         let discarded: Map<String, Value> = counters
             .discards
@@ -152,6 +157,7 @@ impl Board {
             "loops_returned": loops.returned,
             "loops_lost": loops.lost,
             "loop_alarm": self.alarm.raised,
+            "anonymity": self.anonymity.status(),
             "tags_failing": tags_failing,
             "cpu_us": self.stages.micros(),
         });
