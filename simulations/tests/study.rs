@@ -217,6 +217,9 @@ fn what_is_wrong_is_said_and_nothing_is_overwritten() {
     fs::write(place.0.join("u.toml"), SCENARIO.replace("\"2/s\"", "\"2\"")).unwrap();
     place.fails(&["sweep", "u.toml", "--out", "u"], "u.toml, line 13: ");
     assert!(!place.0.join("u").exists());
+    let more = "users = 50\ncontacts = 50";
+    fs::write(place.0.join("w.toml"), SCENARIO.replace("users = 50", more)).unwrap();
+    place.fails(&["sweep", "w.toml", "--out", "w"], "at most 49 others");
     // A trace with a broken line, named with its file.
     let scenario = SCENARIO.split("[sweep]").next().unwrap();
     let trace = scenario.replace(

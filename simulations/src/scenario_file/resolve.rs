@@ -394,6 +394,13 @@ impl Reader<'_> {
             }
             (None, false) => return Err(need("users")),
         };
+        if workload.contacts.is_some_and(|contacts| contacts >= users) {
+            let what = format!(
+                "each of {users} users has at most {} others as contacts",
+                users - 1
+            );
+            return Err(self.wrong("workload.contacts", what));
+        }
         let duration = match workload.duration {
             Some(duration) => duration.0,
             None if trace => f64::INFINITY,
