@@ -107,10 +107,12 @@ impl Bench {
             until: None,
         };
         let offered = self.source.take().unwrap().offer(&self.stock, offer);
+        let ended = self.world.clock().now().as_nanos();
         let killed = killer.join().unwrap();
         self.world.kill();
-        // On a busy machine the kill may come when all is sent and some still waits.
-        self.seen.in_the_midst += usize::from(offered.broken.is_some());
+        // On a busy machine the kill may come when all is sent and some still waits. A link that broke is not the
+        // measure: where the disk is slow, a process that is killed keeps its sockets until its last write is done.
+        self.seen.in_the_midst += usize::from(killed < ended);
         // What the system still holds for the sink.
         std::thread::sleep(Duration::from_millis(100));
         self.judge(offered.numbers.clone(), killed);
