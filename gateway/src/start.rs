@@ -55,7 +55,8 @@ pub(crate) async fn start(
     let board = Board::new("gateway", &id, &mut registry, &stages, clock.now());
     let metrics = GatewayMetrics::new(&mut registry);
     let tags_max = config.limits.replay_tags;
-    let opened = Keeper::open(&foundation, tags_max, &stages, &mut registry)?;
+    let hurry = settings.hurrying();
+    let opened = Keeper::open(&foundation, tags_max, &stages, &mut registry, hurry)?;
     board::start(config.metrics, registry, &board, shutdown, tasks).await?;
     let keys = StoreKeys::load_or_create(&mut foundation)?;
     let (orders, index, answers) = Orders::open(&mut foundation, keys.master, config.limits.cells)?;
@@ -78,10 +79,7 @@ pub(crate) async fn start(
     let meter = stages.thread(Stage::Decide);
     let (client_lanes, client_stages) = (pool.door().lanes(), stages.clone());
     let (client_events, clients) = mpsc::channel(CLIENT_EVENTS_MAX);
-    let urgent = settings.clone();
-    let readers = Readers::start(move || {
-        urgent.hurry();
-    })?;
+    let readers = Readers::start(settings.hurrying())?;
     let ways = (pool.door().lanes(), stages, readers);
     let around = Surroundings::start(&mut foundation, listeners, limits, ways, shutdown, tasks)?;
     let allowance = Allowance::new(config.limits.session_rate);
@@ -106,9 +104,7 @@ pub(crate) async fn start(
         clock,
         filled,
         metrics.downlink_lateness.clone(),
-        move || {
-            settings.hurry();
-        },
+        settings.hurrying(),
         shutdown.clone(),
     )?;
     let node = Node {

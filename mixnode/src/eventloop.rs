@@ -159,7 +159,8 @@ async fn start(
     let stages = Stages::default();
     let board = Board::new("mixnode", &id, &mut registry, &stages, clock.now());
     let tags_max = config.limits.replay_tags;
-    let opened = Keeper::open(&foundation, tags_max, &stages, &mut registry)?;
+    let hurry = settings.hurrying();
+    let opened = Keeper::open(&foundation, tags_max, &stages, &mut registry, hurry)?;
     board::start(config.metrics, registry, &board, shutdown, tasks).await?;
     let mut hop = HopConfig::new(id, network.schedule());
     hop.delay_queue_max = config.limits.delay_queue;
@@ -175,9 +176,7 @@ async fn start(
         link_queue: config.limits.link_queue,
     };
     let meter = stages.thread(Stage::Decide);
-    let readers = Readers::start(move || {
-        settings.hurry();
-    })?;
+    let readers = Readers::start(settings.hurrying())?;
     let ways = (pool.door().lanes(), stages, readers);
     let around = Surroundings::start(&mut foundation, listeners, limits, ways, shutdown, tasks)?;
     let entropy = &mut foundation.entropy;

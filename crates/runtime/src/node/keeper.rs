@@ -69,12 +69,16 @@ struct Health {
 
 impl Keeper {
     /// Reads back all logs in the data folder, destroys those that cannot be used, and starts the
-    /// thread.
+    /// thread, with `hurry` as the first that it does.
+    ///
+    /// A packet waits for this thread twice: until a group is written, and until its sync is known. Each turn is short, so
+    /// it may be urgent.
     pub fn open(
         foundation: &Foundation,
         tags_max: usize,
         stages: &Stages,
         registry: &mut Registry,
+        hurry: impl FnOnce() + Send + 'static,
     ) -> Result<Opened, NodeError> {
         let health = Arc::new(Health::default());
         health.register(registry);
@@ -87,7 +91,10 @@ impl Keeper {
         let meter = stages.thread(Stage::Keep);
         let thread = std::thread::Builder::new()
             .name("keeper".into())
-            .spawn(move || desk.work(&taken, meter))?;
+            .spawn(move || {
+                hurry();
+                desk.work(&taken, meter);
+            })?;
         let keeper = Self {
             orders,
             thread,

@@ -154,6 +154,14 @@ impl Settings {
         !self.realtime || urgency::run_first()
     }
 
+    /// [`Self::hurry`] for a thread that somebody else starts.
+    pub fn hurrying(&self) -> impl FnOnce() + Send + 'static {
+        let settings = self.clone();
+        move || {
+            settings.hurry();
+        }
+    }
+
     /// The same for the loop, which tells the operator once for all threads.
     pub fn hurry_loop(&self) {
         if !self.hurry() {

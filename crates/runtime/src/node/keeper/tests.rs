@@ -32,6 +32,7 @@ fn open(folder: &Path) -> Opened {
         TAGS_MAX,
         &Stages::default(),
         &mut Registry::default(),
+        || {},
     )
     .unwrap()
 }
