@@ -5,6 +5,7 @@
 //! so that short inputs reach everything.
 
 mod backends;
+mod directories;
 mod messages;
 mod packets;
 mod pieces;
@@ -13,6 +14,7 @@ mod pieces;
 mod reference;
 
 pub use backends::backends;
+pub use directories::{directory_chain, signed_body, vote, vote_seeds};
 pub use messages::{cell, contact_card, sealed};
 pub use packets::unwrap;
 pub use pieces::pieces;
@@ -26,7 +28,7 @@ use wire::request::{Envelope, Reply};
 pub type Target = (&'static str, fn(&[u8]));
 
 /// All targets by name.
-pub const TARGETS: [Target; 10] = [
+pub const TARGETS: [Target; 12] = [
     ("frame", frame),
     ("request", request),
     ("reply", reply),
@@ -37,6 +39,8 @@ pub const TARGETS: [Target; 10] = [
     ("backends", backends),
     ("directory", directory),
     ("descriptor", descriptor),
+    ("directory_chain", directory_chain),
+    ("vote", vote),
 ];
 
 /// `data` at the beginning of `N` bytes; what is too long for them is cut.
