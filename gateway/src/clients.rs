@@ -1,14 +1,14 @@
 //! The listener for clients: anonymous, limited, and without any effect on when frames leave.
 //!
-//! Each connection has one task that reads and writes. What is read goes to the loop without a word
-//! about whose it is: a packet's way does not depend on the session it came over.
+//! Each connection has one task that reads; it is written by the thread of [`crate::downlink`]. What is read goes
+//! to the loop without a word about whose it is: a packet's way does not depend on the session it came over.
 
 use crate::allowance::Allowance;
-use crate::downlink::Downlink;
+use crate::downlink::{Downlink, Writers};
 use mizzle_core::hop::{Received, Source};
 use runtime::clock::Clock;
 use runtime::inbound::{InboundCounters, InboundLimits, accept_loop};
-use runtime::link::{ClientLink, ClientListenerTls, FrameReader, FrameWriter, LinkError};
+use runtime::link::{ClientLink, ClientListenerTls, FrameReader};
 use runtime::node::listener::{receive, silence};
 use runtime::shutdown::Shutdown;
 use runtime::stages::{Stage, Stages};
@@ -19,7 +19,6 @@ use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
-use wire::frame::FrameBytes;
 use wire::ids::{NetworkId, SessionAddress};
 use wire::time::Instant;
 
@@ -66,6 +65,8 @@ pub struct ClientListener {
     pub stages: Stages,
     /// How much one client may send.
     pub allowance: Allowance,
+    /// Where they are written.
+    pub writers: Writers,
     /// Connections so far.
     pub connections: Arc<AtomicU64>,
 }
@@ -112,11 +113,12 @@ impl ClientListener {
             return;
         }
         let heard = AtomicBool::new(true);
+        let mut writing = self.writers.start(writer, frames);
         tokio::select! {
             () = self.read(reader, &heard) => {}
             () = silence(&heard, SILENCE) => tracing::debug!("a client fell silent"),
-            result = write(writer, frames) => {
-                if let Err(error) = result {
+            ended = writing.join_next() => {
+                if let Some(Ok(Err(error))) = ended {
                     tracing::debug!(%error, "a client does not read");
                 }
             }
@@ -159,16 +161,6 @@ impl ClientListener {
             }
         }
     }
-}
-
-async fn write(
-    mut writer: FrameWriter,
-    mut frames: mpsc::Receiver<FrameBytes>,
-) -> Result<(), LinkError> {
-    while let Some(frame) = frames.recv().await {
-        writer.send(&[frame]).await?;
-    }
-    Ok(())
 }
 
 /// How far a client is ahead of its rate.

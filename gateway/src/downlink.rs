@@ -1,17 +1,21 @@
 //! Writes every client's slots at their moments, all clients by one timer.
 //!
 //! The machine fills slots a constant lead ahead (`mizzle_core::gateway::sessions`); this thread holds
-//! each until its moment and then hands it to the client's own writer, which does nothing else. So
-//! what the loop has to do meanwhile does not show on any downlink.
+//! each until its moment, and then seals it and gives it to the client's socket. So what the loop has to
+//! do meanwhile, and what the threads compute that read what clients send, does not show on any downlink.
+//! The thread may be urgent: one frame for each slot is all it ever does, at rates that the directory sets.
 
 use runtime::clock::Clock;
+use runtime::link::{FrameWriter, LinkError};
 use runtime::metrics::Lateness;
 use runtime::node::command::loop_runtime;
 use runtime::shutdown::Shutdown;
 use runtime::timer::PreciseTimer;
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use tokio::runtime::Handle;
 use tokio::sync::{Notify, mpsc};
+use tokio::task::JoinSet;
 use wire::frame::FrameBytes;
 use wire::time::Instant;
 
@@ -26,13 +30,19 @@ const BUDGET: usize = 256;
 /// The way to one connected client.
 #[derive(Clone)]
 pub struct Downlink {
-    frames: mpsc::Sender<FrameBytes>,
+    frames: mpsc::Sender<Due>,
     close: Arc<Notify>,
+}
+
+/// A frame whose moment has come, and that moment.
+pub struct Due {
+    at: Instant,
+    frame: FrameBytes,
 }
 
 impl Downlink {
     /// And what its writer reads.
-    pub fn new() -> (Self, mpsc::Receiver<FrameBytes>) {
+    pub fn new() -> (Self, mpsc::Receiver<Due>) {
         let (frames, receiver) = mpsc::channel(UNWRITTEN_MAX);
         let close = Arc::new(Notify::new());
         (Self { frames, close }, receiver)
@@ -48,9 +58,9 @@ impl Downlink {
         self.close.notified().await;
     }
 
-    fn send(&self, frame: FrameBytes) {
+    fn send(&self, due: Due) {
         // A client whose connection has ended is closed already; one that does not read, is now.
-        if let Err(mpsc::error::TrySendError::Full(_)) = self.frames.try_send(frame) {
+        if let Err(mpsc::error::TrySendError::Full(_)) = self.frames.try_send(due) {
             self.close();
         }
     }
@@ -66,19 +76,50 @@ pub struct Slot {
     pub frame: FrameBytes,
 }
 
+/// Where clients' sockets are written: on the thread that waits for slots.
+#[derive(Clone)]
+pub struct Writers {
+    thread: Handle,
+    clock: Clock,
+    lateness: Lateness,
+}
+
+impl Writers {
+    /// Writes what comes from `frames`, until that ends or the client does not read. Dropping the answer
+    /// ends the writer.
+    pub fn start(
+        &self,
+        mut writer: FrameWriter,
+        mut frames: mpsc::Receiver<Due>,
+    ) -> JoinSet<Result<(), LinkError>> {
+        let (clock, lateness) = (self.clock, self.lateness.clone());
+        let work = async move {
+            while let Some(due) = frames.recv().await {
+                writer.send(&[due.frame]).await?;
+                lateness.observe(clock.now() - due.at);
+            }
+            Ok(())
+        };
+        let mut task = JoinSet::new();
+        task.spawn_on(work, &self.thread);
+        task
+    }
+}
+
 /// Starts the thread, with `hurry` as the first that it does. It runs until nobody fills slots any more; without its timer the node is told
-/// to stop.
+/// to stop. `lateness` is how long after its moment each frame is with the system.
 pub fn start(
     clock: Clock,
     slots: mpsc::Receiver<Slot>,
     lateness: Lateness,
     hurry: impl FnOnce() + Send + 'static,
     shutdown: Shutdown,
-) -> std::io::Result<()> {
+) -> std::io::Result<Writers> {
     let own = loop_runtime()?;
+    let thread = own.handle().clone();
     let work = move || {
         hurry();
-        if let Err(error) = own.block_on(run(clock, slots, lateness)) {
+        if let Err(error) = own.block_on(run(clock, slots)) {
             tracing::error!(%error, "the timer of the downlinks failed");
             shutdown.trigger();
         }
@@ -86,14 +127,14 @@ pub fn start(
     std::thread::Builder::new()
         .name("downlink".into())
         .spawn(work)?;
-    Ok(())
+    Ok(Writers {
+        thread,
+        clock,
+        lateness,
+    })
 }
 
-async fn run(
-    clock: Clock,
-    mut slots: mpsc::Receiver<Slot>,
-    lateness: Lateness,
-) -> std::io::Result<()> {
+async fn run(clock: Clock, mut slots: mpsc::Receiver<Slot>) -> std::io::Result<()> {
     let mut timer = PreciseTimer::new(clock)?;
     // By moment, and in the order of filling where moments are equal.
     let mut waiting: BTreeMap<(Instant, u64), Slot> = BTreeMap::new();
@@ -116,9 +157,8 @@ async fn run(
         }
         let now = clock.now();
         while let Some(entry) = waiting.first_entry().filter(|e| e.key().0 <= now) {
-            let slot = entry.remove();
-            slot.to.send(slot.frame);
-            lateness.observe(clock.now() - slot.at);
+            let Slot { at, to, frame } = entry.remove();
+            to.send(Due { at, frame });
         }
     }
 }
@@ -133,7 +173,7 @@ mod tests {
     async fn slots_leave_in_time_and_in_order() {
         let clock = Clock::start();
         let (sender, receiver) = mpsc::channel(64);
-        let task = tokio::spawn(run(clock, receiver, Lateness::default()));
+        let task = tokio::spawn(run(clock, receiver));
         let (to, mut frames) = Downlink::new();
         let start = clock.now() + Duration::from_millis(20);
         let moments: Vec<_> = (0..10)
@@ -159,12 +199,16 @@ mod tests {
     #[tokio::test]
     async fn a_client_that_does_not_read_is_closed() {
         let (to, _frames) = Downlink::new();
+        let due = || Due {
+            at: Instant::ZERO,
+            frame: Frame::Dummy.encode(),
+        };
         for _ in 0..UNWRITTEN_MAX {
-            to.send(Frame::Dummy.encode());
+            to.send(due());
         }
         let closed = tokio::time::timeout(Duration::from_millis(10), to.closed()).await;
         assert!(closed.is_err(), "closed with room left");
-        to.send(Frame::Dummy.encode());
+        to.send(due());
         to.closed().await;
     }
 }

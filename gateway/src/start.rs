@@ -82,6 +82,14 @@ pub(crate) async fn start(
     let readers = Readers::start(settings.hurrying())?;
     let ways = (pool.door().lanes(), stages, readers);
     let around = Surroundings::start(&mut foundation, listeners, limits, ways, shutdown, tasks)?;
+    let (slots, filled) = mpsc::channel(SLOTS_MAX);
+    let writers = downlink::start(
+        clock,
+        filled,
+        metrics.downlink_lateness.clone(),
+        settings.hurrying_most(),
+        shutdown.clone(),
+    )?;
     let allowance = Allowance::new(config.limits.session_rate);
     let listener = ClientListener {
         tls: ClientListenerTls::new(&foundation.identity).map_err(ended)?,
@@ -91,6 +99,7 @@ pub(crate) async fn start(
         clock,
         stages: client_stages,
         allowance: allowance.clone(),
+        writers,
         connections: Arc::new(AtomicU64::new(0)),
     };
     let inbound = InboundLimits {
@@ -99,14 +108,6 @@ pub(crate) async fn start(
         ..InboundLimits::default()
     };
     listener.start(client_listeners, &inbound, shutdown, tasks);
-    let (slots, filled) = mpsc::channel(SLOTS_MAX);
-    downlink::start(
-        clock,
-        filled,
-        metrics.downlink_lateness.clone(),
-        settings.hurrying(),
-        shutdown.clone(),
-    )?;
     let node = Node {
         foundation,
         about,

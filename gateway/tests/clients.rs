@@ -32,6 +32,7 @@ struct Fixture {
     frames: mpsc::Receiver<Received>,
     events: mpsc::Receiver<ClientEvent>,
     clock: Clock,
+    slots: mpsc::Sender<Slot>,
     _tasks: JoinSet<()>,
 }
 
@@ -42,6 +43,9 @@ async fn fixture(limits: InboundLimits) -> Fixture {
     let (frames_tx, frames) = mpsc::channel(16);
     let (events_tx, events) = mpsc::channel(16);
     let clock = Clock::start();
+    let (slots, filled) = mpsc::channel(16);
+    let shutdown = Shutdown::manual();
+    let writers = downlink::start(clock, filled, Lateness::default(), || (), shutdown).unwrap();
     let listener = ClientListener {
         tls: ClientListenerTls::new(&identity).unwrap(),
         network: NETWORK,
@@ -55,6 +59,7 @@ async fn fixture(limits: InboundLimits) -> Fixture {
         events: events_tx,
         clock,
         allowance: Allowance::new(1000),
+        writers,
         connections: Arc::new(AtomicU64::new(0)),
     };
     let mut tasks = JoinSet::new();
@@ -65,6 +70,7 @@ async fn fixture(limits: InboundLimits) -> Fixture {
         frames,
         events,
         clock,
+        slots,
         _tasks: tasks,
     }
 }
@@ -113,9 +119,6 @@ async fn packets_go_up_and_slots_come_down_at_their_moments() {
     link.writer.send(&[packet.encode()]).await.unwrap();
     assert_eq!(fixture.frames.recv().await.unwrap().hint, EpochHint(3));
 
-    let (slots, filled) = mpsc::channel(16);
-    let shutdown = Shutdown::manual();
-    downlink::start(fixture.clock, filled, Lateness::default(), || (), shutdown).unwrap();
     let first = fixture.clock.now() + Duration::from_millis(30);
     let moments: Vec<_> = (0..5)
         .map(|k| first + Duration::from_millis(10) * k)
@@ -123,7 +126,8 @@ async fn packets_go_up_and_slots_come_down_at_their_moments() {
     for at in &moments {
         let (at, to) = (*at, to.clone());
         let frame = Frame::Dummy.encode();
-        slots.send(Slot { at, to, frame }).await.ok().unwrap();
+        let slot = Slot { at, to, frame };
+        fixture.slots.send(slot).await.ok().unwrap();
     }
     for at in moments {
         assert!(matches!(link.reader.next().await.unwrap(), Frame::Dummy));

@@ -64,6 +64,10 @@ pub struct NetworkArgs {
     /// A real network's rates instead of localnet's: a tenth of the packets and delays of seconds.
     #[arg(long, global = true, conflicts_with = "plant_rate")]
     pub wide: bool,
+    /// A fast profile: so many times localnet's rates of clients and downlinks.
+    #[arg(long, global = true, default_value_t = 1.0, value_parser = parse_scale,
+          conflicts_with_all = ["wide", "plant_rate"])]
+    pub rate_scale: f64,
     /// A fault for the tests: a directory that says a tenth more than localnet's rates.
     #[arg(long, global = true, hide = true)]
     pub plant_rate: bool,
@@ -82,8 +86,6 @@ pub struct More {
     pub mix: String,
     /// Lines for every client.
     pub client: String,
-    /// Times what localnet's rates of clients and downlinks are.
-    pub rate_scale: Option<f64>,
     /// Cells in one inbox, instead of what goes with the rates.
     pub inbox_quota: Option<u16>,
 }
@@ -99,10 +101,10 @@ impl More {
 
     /// Cells in one inbox, where it is not localnet's number: what is on its way at once grows with the
     /// rates.
-    pub(crate) fn quota(&self) -> Option<u16> {
+    pub(crate) fn quota(&self, rate_scale: f64) -> Option<u16> {
         let usual = directory::Parameters::localnet().inbox_quota;
-        let scaled = |scale: f64| (f64::from(usual) * scale.clamp(1.0, 2.0)) as u16;
-        self.inbox_quota.or(self.rate_scale.map(scaled))
+        let scaled = (f64::from(usual) * rate_scale.min(2.0)) as u16;
+        self.inbox_quota.or((rate_scale > 1.0).then_some(scaled))
     }
 }
 
@@ -115,9 +117,6 @@ pub struct ChaosArgs {
     /// Share of round trips that are lost at the mixes.
     #[arg(long, default_value_t = 0.0, value_parser = parse_share)]
     pub loss: f64,
-    /// A fast profile: so many times localnet's rates.
-    #[arg(long, default_value_t = 1.0, value_parser = parse_scale)]
-    pub rate_scale: f64,
     /// `kill -9` of each client, so many times.
     #[arg(long, default_value_t = 0)]
     pub client_kills: u32,
@@ -168,9 +167,6 @@ pub struct LinesArgs {
     /// Share of round trips that are lost at the mixes.
     #[arg(long, default_value_t = 0.0, value_parser = parse_share)]
     pub loss: f64,
-    /// A fast profile: so many times localnet's rates.
-    #[arg(long, default_value_t = 1.0, value_parser = parse_scale)]
-    pub rate_scale: f64,
     /// A file that is not there after this is lost.
     #[arg(long, default_value = "20m", value_parser = parse_time)]
     pub limit: Duration,

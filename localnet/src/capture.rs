@@ -2,15 +2,18 @@
 //! both, that writes down each TLS record.
 //!
 //! Two plain threads for each direction of each connection, so that a row's time is the moment at
-//! which the record's bytes were read. Handshake records are left out: a direction's rows begin with
-//! its first record of a frame's length, because frames are the only records of that length.
+//! which the record's bytes were read. They are urgent where the system allows it ([`runtime::urgency`]): else what they wait
+//! for a core beside threads that compute would be in every time, and look like the daemons'. Handshake records are
+//! left out: a direction's rows begin with its first record of a frame's length, because frames are the only records
+//! of that length.
 
 use anyhow::{Context, Result};
+use runtime::urgency;
 use std::fs::File;
 use std::io::{BufWriter, Read, Write};
 use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::path::Path;
-use std::sync::{Arc, LazyLock, Mutex};
+use std::sync::{LazyLock, mpsc};
 use std::time::Instant;
 use wire::geometry::{FRAME_LEN, TLS_OVERHEAD_LEN};
 
@@ -27,20 +30,23 @@ pub fn time_ns() -> u128 {
     ORIGIN.elapsed().as_nanos()
 }
 
-type Rows = Arc<Mutex<BufWriter<File>>>;
+/// Time, direction, length.
+type Row = (u128, &'static str, usize);
 
 /// Listens on a free port and relays every connection to `gateway`; rows go to `csv`. Ends with the
 /// process.
 pub fn relay(gateway: SocketAddr, csv: &Path) -> Result<SocketAddr> {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).context("a port for the relay")?;
     let address = listener.local_addr()?;
-    let mut rows = BufWriter::new(
+    let mut file = BufWriter::new(
         File::create(csv).with_context(|| format!("cannot write {}", csv.display()))?,
     );
-    writeln!(rows, "time_ns,direction,bytes")?;
-    rows.flush()?;
-    let rows: Rows = Arc::new(Mutex::new(rows));
+    writeln!(file, "time_ns,direction,bytes")?;
+    file.flush()?;
     time_ns();
+    let (rows, written) = mpsc::channel();
+    // Apart from the relay, which shall not wait for a disk.
+    std::thread::spawn(move || write(file, &written));
     std::thread::spawn(move || {
         for client in listener.incoming().flatten() {
             let Ok(upstream) = TcpStream::connect(gateway) else {
@@ -58,7 +64,17 @@ pub fn relay(gateway: SocketAddr, csv: &Path) -> Result<SocketAddr> {
     Ok(address)
 }
 
-fn copy(mut from: TcpStream, mut to: TcpStream, direction: &str, rows: &Rows) {
+fn write(mut file: BufWriter<File>, rows: &mpsc::Receiver<Row>) {
+    while let Ok(first) = rows.recv() {
+        for (time, direction, len) in std::iter::once(first).chain(rows.try_iter()) {
+            let _ = writeln!(file, "{time},{direction},{len}");
+        }
+        let _ = file.flush();
+    }
+}
+
+fn copy(mut from: TcpStream, mut to: TcpStream, direction: &'static str, rows: &mpsc::Sender<Row>) {
+    urgency::run_very_first();
     let mut records = Records::default();
     let mut buffer = vec![0; 64 * 1024];
     while let Ok(n) = from.read(&mut buffer) {
@@ -68,9 +84,7 @@ fn copy(mut from: TcpStream, mut to: TcpStream, direction: &str, rows: &Rows) {
             break;
         }
         for len in records.feed(bytes) {
-            if let Ok(mut rows) = rows.lock() {
-                let _ = writeln!(rows, "{time},{direction},{len}").and_then(|()| rows.flush());
-            }
+            let _ = rows.send((time, direction, len));
         }
     }
     let _ = (from.shutdown(Shutdown::Both), to.shutdown(Shutdown::Both));

@@ -44,7 +44,7 @@ pub async fn run(args: &NetworkArgs, chaos: &ChaosArgs) -> Result<()> {
         chaos.seed,
         chaos.messages,
         chaos.loss * 100.0,
-        chaos.rate_scale,
+        args.rate_scale,
         args.gateways,
     );
     let mut network = Network::start(&args).await?;
@@ -68,7 +68,6 @@ fn shaped(args: &NetworkArgs, chaos: &ChaosArgs) -> NetworkArgs {
     args.gateways = args.gateways.max(4);
     args.more.lose(chaos.loss);
     args.more.client = "owner_listens = false\n".into();
-    args.more.rate_scale = Some(chaos.rate_scale);
     args
 }
 

@@ -20,6 +20,8 @@ use wire::rng::KeyRng;
 const PIECE: usize = 64_000;
 /// Lines that are said at least, so that a median says something.
 const LINES_LEAST: usize = 30;
+/// And as many as are said alone at most: a file that takes an hour needs no second one beside it.
+const LINES_ALONE: usize = 150;
 /// What is not there so long after the last line is lost.
 const ARRIVE_MAX: Duration = Duration::from_secs(60);
 
@@ -30,16 +32,15 @@ pub async fn run(args: &NetworkArgs, lines: &LinesArgs) -> Result<()> {
     // A file goes over inboxes at three gateways that are not bob's own.
     args.gateways = args.gateways.max(4);
     args.more.lose(lines.loss);
-    args.more.rate_scale = Some(lines.rate_scale);
     say!(
         "{} bytes from alice to bob; {} % of round trips lost; rates times {}; a line each {} ms",
         lines.bytes,
         lines.loss * 100.0,
-        lines.rate_scale,
+        args.rate_scale,
         lines.every.as_millis(),
     );
     let beside = half(&args, lines, true, usize::MAX).await?;
-    let alone = half(&args, lines, false, beside.latencies.len()).await?;
+    let alone = half(&args, lines, false, beside.latencies.len().min(LINES_ALONE)).await?;
     let took = beside.file_took.context("the file did not come")?;
     let (with, without) = (beside.median(), alone.median());
     let ratio = with.as_secs_f64() / without.as_secs_f64().max(1e-9);

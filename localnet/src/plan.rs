@@ -185,7 +185,8 @@ impl Plan {
         writeln!(text, "\n[parameters]")?;
         let overlap = (args.epoch / 4).min(Duration::from_secs(5));
         writeln!(text, "key_overlap_ms = {}", overlap.as_millis())?;
-        if let Some(scale) = args.more.rate_scale {
+        let scale = args.rate_scale;
+        if (scale - 1.0).abs() > f64::EPSILON {
             let rates = directory::Parameters::localnet();
             for (name, rate) in [
                 ("payload_rate", rates.payload_rate),
@@ -195,7 +196,7 @@ impl Plan {
                 writeln!(text, "{name} = {}", rate.per_second() * scale)?;
             }
         }
-        if let Some(quota) = args.more.quota() {
+        if let Some(quota) = args.more.quota(scale) {
             writeln!(text, "inbox_quota = {quota}")?;
         }
         if args.plant_rate {

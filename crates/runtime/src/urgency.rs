@@ -3,7 +3,7 @@
 //! Linux shares a core in slices of some milliseconds. Where threads that unwrap keep the cores busy, one
 //! that wakes to let a packet go waits for such a slice to end, and design §3 gives it one millisecond.
 //! A real-time policy (`sched(7)`, `SCHED_RR`) makes it wait for nobody. That needs a right (`CAP_SYS_NICE`, or a limit
-//! `RLIMIT_RTPRIO` of at least 1); without it everything works, and packets leave late more often.
+//! `RLIMIT_RTPRIO` of at least 1, of 2 for all of it); without it everything works, and packets leave late more often.
 
 use thread_priority::{
     NormalThreadSchedulePolicy, RealtimeThreadSchedulePolicy, ThreadPriority, ThreadPriorityValue,
@@ -11,15 +11,27 @@ use thread_priority::{
 };
 
 /// The lowest there is: before every ordinary thread, behind whatever else somebody made urgent.
-const PRIORITY: u8 = 1;
+const FIRST: u8 = 1;
+/// Before those, which stand in a queue among themselves.
+const VERY_FIRST: u8 = 2;
 
 /// From now on this thread runs as soon as it can, and so does every thread that it starts. Says
 /// whether the system allows it.
 ///
 /// For a thread whose every turn is short: an endless one would keep a core for itself.
 pub fn run_first() -> bool {
+    urgent(FIRST)
+}
+
+/// As [`run_first`], and before threads that called that: for one whose turns are shorter than theirs and whose
+/// moments an observer sees. Where the system allows only the lower, that.
+pub fn run_very_first() -> bool {
+    urgent(VERY_FIRST) || urgent(FIRST)
+}
+
+fn urgent(priority: u8) -> bool {
     let policy = ThreadSchedulePolicy::Realtime(RealtimeThreadSchedulePolicy::RoundRobin);
-    let Ok(value) = ThreadPriorityValue::try_from(PRIORITY) else {
+    let Ok(value) = ThreadPriorityValue::try_from(priority) else {
         return false;
     };
     let priority = ThreadPriority::Crossplatform(value);
@@ -39,10 +51,18 @@ pub(crate) mod tests {
 
     /// The policy of this thread, as `proc_pid_stat(5)` tells it: the 41st field.
     pub(crate) fn policy() -> u64 {
+        field(41)
+    }
+
+    fn field(number: usize) -> u64 {
         let stat = std::fs::read_to_string("/proc/thread-self/stat").unwrap();
         // The name stands in brackets and may hold blanks; the third field comes after it.
         let rest = stat.rsplit_once(')').unwrap().1;
-        rest.split_whitespace().nth(38).unwrap().parse().unwrap()
+        rest.split_whitespace()
+            .nth(number - 3)
+            .unwrap()
+            .parse()
+            .unwrap()
     }
 
     #[test]
@@ -52,6 +72,17 @@ pub(crate) mod tests {
             .unwrap();
         let round_robin = 2;
         assert_eq!(after, if allowed { round_robin } else { before });
+        let (very, priority) = std::thread::spawn(|| (run_very_first(), field(40)))
+            .join()
+            .unwrap();
+        assert_eq!(very, allowed);
+        let allowed_most = u64::from(VERY_FIRST) == priority;
+        if allowed && !allowed_most {
+            eprintln!(
+                "SKIPPED: this system lets nobody be more urgent than others (priority {priority})"
+            );
+            assert_eq!(priority, u64::from(FIRST));
+        }
         if !allowed {
             eprintln!("SKIPPED: this system lets nobody be urgent");
         }

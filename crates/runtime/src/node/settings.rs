@@ -162,12 +162,22 @@ impl Settings {
         }
     }
 
+    /// The same, and before the others that hurry.
+    pub fn hurrying_most(&self) -> impl FnOnce() + Send + 'static {
+        let realtime = self.realtime;
+        move || {
+            if realtime {
+                urgency::run_very_first();
+            }
+        }
+    }
+
     /// The same for the loop, which tells the operator once for all threads.
     pub fn hurry_loop(&self) {
         if !self.hurry() {
             tracing::info!(
                 "the system does not let threads be urgent: under load, packets leave some milliseconds \
-                 late; RLIMIT_RTPRIO of 1 would do"
+                 late; RLIMIT_RTPRIO of 2 would do"
             );
         }
     }
