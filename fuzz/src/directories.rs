@@ -160,6 +160,7 @@ pub fn vote_seeds() -> Vec<Vec<u8>> {
         let mut statement = Statement {
             kind,
             epoch: EPOCH,
+            attempt: 0,
             author: 1,
             payload: payload.into(),
             signatures: Vec::new(),

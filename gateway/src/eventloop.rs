@@ -12,7 +12,6 @@ use crate::downlink::{Downlink, Slot};
 use crate::inboxes::{Answers, Orders};
 use crate::metrics::GatewayMetrics;
 use crate::start::start;
-use directory::SignedDescriptor;
 use mizzle_core::Peer;
 use mizzle_core::gateway::{DirectoryDocument, Gateway, GatewayEvent};
 use mizzle_core::hop::{Arrival, Kept};
@@ -127,7 +126,7 @@ async fn turn(
         }
         // 3. Events for us, and keys for those who unwrap.
         while let Some(event) = node.gateway.poll_event() {
-            node.on_event(event)?;
+            node.on_event(event);
         }
         if let Some(table) = node.gateway.poll_key_table(now) {
             node.pool.set_table(table);
@@ -278,7 +277,7 @@ impl Node {
         }
     }
 
-    fn on_event(&mut self, event: GatewayEvent) -> Result<(), NodeError> {
+    fn on_event(&mut self, event: GatewayEvent) {
         let now = self.now();
         match event {
             GatewayEvent::Keep(order) => {
@@ -287,18 +286,8 @@ impl Node {
                 }
             }
             GatewayEvent::PublishKeys(keys) => {
-                let Foundation {
-                    identity,
-                    network,
-                    clock,
-                    ..
-                } = &self.foundation;
-                let descriptor = self.about.with_keys(identity, keys);
-                let signed =
-                    SignedDescriptor::sign(descriptor, clock.unix(), identity, network.id());
-                self.publisher.publish(&signed.map_err(|error| {
-                    ended(format!("this node's own descriptor is refused: {error}"))
-                })?);
+                let identity = &self.foundation.identity;
+                self.publisher.publish(self.about.with_keys(identity, keys));
             }
             GatewayEvent::Store { ticket, op } => {
                 if !self.orders.give(ticket, Job::Apply { ticket, op }, now) {
@@ -324,7 +313,6 @@ impl Node {
             }
             GatewayEvent::Expire(unix) => self.orders.expire(unix),
         }
-        Ok(())
     }
 
     fn transmit(&mut self) {

@@ -44,8 +44,8 @@ pub struct NetworkArgs {
     /// Clients: alice, bob, carol…; alice and bob are contacts, carol and dave, and so on.
     #[arg(long, global = true, default_value_t = 2, value_parser = clap::value_parser!(u16).range(2..=26))]
     pub clients: u16,
-    /// Directory authorities. More than one need the vote of a later version; one signs alone.
-    #[arg(long, global = true, default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=1))]
+    /// Directory authorities: they vote, and with 4 one of them may be away, or cheat.
+    #[arg(long, global = true, default_value_t = 4, value_parser = clap::value_parser!(u16).range(1..=16))]
     pub authorities: u16,
     /// Where all state goes; kept afterwards. Without it a folder of the system's temporary files,
     /// removed at the end.
@@ -182,6 +182,10 @@ pub struct CheckArgs {
     /// each way every second.
     #[arg(long)]
     pub seconds: Option<u64>,
+    /// Keep the network running for so many whole epochs (see `--epoch`), under the same traffic as with
+    /// `--seconds`, and fail when a message is lost or a packet dies because keys rotate.
+    #[arg(long, conflicts_with = "seconds", value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    pub epochs: Option<u32>,
     /// Send no message at all.
     #[arg(long, requires = "seconds")]
     pub idle: bool,

@@ -3,6 +3,7 @@
 
 use crate::api::Api;
 use crate::args::{CheckArgs, NetworkArgs};
+use crate::epochs::EpochWatch;
 use crate::lines::send_file;
 use crate::live::Network;
 use crate::plan::Role;
@@ -19,12 +20,12 @@ const ARRIVE_MAX: Duration = Duration::from_secs(90);
 
 /// When each text was sent and when it came, by receiver and text.
 #[derive(Default)]
-struct Ledger {
+pub(crate) struct Ledger {
     sent: BTreeMap<(String, String), Instant>,
     came: BTreeMap<(String, String), Vec<Duration>>,
 }
 
-type Shared = Arc<Mutex<Ledger>>;
+pub(crate) type Shared = Arc<Mutex<Ledger>>;
 
 /// Runs the check; `Err` says what failed.
 pub async fn run(args: &NetworkArgs, check: &CheckArgs) -> Result<()> {
@@ -34,9 +35,11 @@ pub async fn run(args: &NetworkArgs, check: &CheckArgs) -> Result<()> {
     say!("ready after {:.1} s", network.ready_after.as_secs_f64());
     let started = Instant::now();
     let ledger = Shared::default();
-    let outcome = exchange(&mut network, check, &ledger, started).await;
+    let mut watch = EpochWatch::new(&network, check.epochs);
+    let outcome = exchange(&mut network, check, &ledger, started, &mut watch).await;
     report(&network, &ledger).await;
     outcome?;
+    watch.judge(&network, &ledger).await?;
     network.stop()?;
     say!("check passed");
     Ok(())
@@ -47,13 +50,17 @@ async fn exchange(
     check: &CheckArgs,
     ledger: &Shared,
     started: Instant,
+    watch: &mut EpochWatch,
 ) -> Result<()> {
-    let length = Duration::from_secs(check.seconds.unwrap_or(0));
-    let rounds = match (check.idle, check.messages, check.seconds) {
-        (true, ..) => 0,
-        (false, Some(n), _) => n,
-        (false, None, Some(seconds)) => u32::try_from(seconds).unwrap_or(u32::MAX),
-        (false, None, None) => 1,
+    let length = match check.epochs {
+        Some(_) => watch.remaining(),
+        None => Duration::from_secs(check.seconds.unwrap_or(0)),
+    };
+    let rounds = match (check.idle, check.messages) {
+        (true, _) => 0,
+        (false, Some(n)) => n,
+        (false, None) if length.is_zero() => 1,
+        (false, None) => u32::try_from(length.as_secs()).unwrap_or(u32::MAX),
     };
     let listeners = listen(network, ledger)?;
     let mut sends = Sends::create(network.capture.as_deref())?;
@@ -66,6 +73,7 @@ async fn exchange(
         for round in 0..rounds {
             let due = started + length.mul_f64(f64::from(round) / f64::from(rounds));
             network.watch_until(due).await?;
+            watch.look(network).await;
             for (from, to) in [("alice", "bob"), ("bob", "alice")] {
                 sends.row(from)?;
                 send(network, from, to, round, ledger).await?;
@@ -182,6 +190,15 @@ pub async fn contact_id(api: &Api, name: &str) -> Result<String> {
     Ok(found
         .with_context(|| format!("{name} is no contact"))?
         .to_owned())
+}
+
+/// Messages sent, and those of them that did not come.
+pub(crate) fn sent_and_lost(ledger: &Shared) -> (usize, usize) {
+    let Ok(ledger) = ledger.lock() else {
+        return (0, 0);
+    };
+    let lost = ledger.sent.keys().filter(|k| !ledger.came.contains_key(*k));
+    (ledger.sent.len(), lost.count())
 }
 
 fn all_came(ledger: &Shared) -> bool {

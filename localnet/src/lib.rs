@@ -4,7 +4,7 @@
 //!
 //! Reading order: [`plan`] (who is where, all files) · `acquaint` (clients know each other before
 //! the network stands) · `processes` (start, watch, end) · `capture` (what an observer of a
-//! client's link sees) · `check` (messages through the real APIs) · `chaos`
+//! client's link sees) · `check` (messages through the real APIs) · `epochs` (what a change of epochs costs) · `chaos`
 //! (messages while everything breaks) · `lines` (short lines beside a file) · `live` (the table and the
 //! status line).
 
@@ -22,6 +22,7 @@ pub mod args;
 pub mod capture;
 pub mod chaos;
 pub mod check;
+pub mod epochs;
 pub mod lines;
 pub mod live;
 pub mod plan;

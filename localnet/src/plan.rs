@@ -22,6 +22,10 @@ const CLIENT_NAMES: [&str; 26] = [
     "victor", "walter", "xenia", "yves", "zoe",
 ];
 
+/// A round of the votes that are held until there is a first directory: longer than a process on a busy
+/// machine takes to answer.
+const VOTE_ROUND: Duration = Duration::from_millis(400);
+
 /// What a node does.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Role {
@@ -360,19 +364,13 @@ fn make_network(args: &NetworkArgs, nodes: &[Planned], entropy: &mut Entropy) ->
         })
         .collect::<Result<Vec<_>>>()?;
     let id = NetworkId(*entropy.seed()?);
-    // The genesis lies at this moment, so that the first epoch is a whole one.
     let schedule = directory::EpochSchedule {
         genesis: now,
         length: args.epoch,
     };
     let threshold = directory::quorum(authorities.len());
-    Ok(Network::new(
-        id,
-        schedule,
-        authorities,
-        threshold,
-        bootstrap,
-    )?)
+    let network = Network::new(id, schedule, authorities, threshold, bootstrap)?;
+    Ok(network.with_recovery_round(VOTE_ROUND)?)
 }
 
 /// Ports that were free a moment ago, all held until the plan is made so that no two are equal.

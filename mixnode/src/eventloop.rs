@@ -7,7 +7,7 @@
 
 use crate::config::Config;
 use crate::test_loss::TestLoss;
-use directory::{Role, SignedDescriptor};
+use directory::Role;
 use mizzle_core::Peer;
 use mizzle_core::gateway::DirectoryDocument;
 use mizzle_core::hop::{Arrival, HopConfig, Kept};
@@ -124,7 +124,7 @@ async fn turn(
         }
         // 3. Events for us, and keys for those who unwrap.
         while let Some(event) = node.mix.poll_event() {
-            node.on_event(event)?;
+            node.on_event(event);
         }
         if let Some(table) = node.mix.poll_key_table(now) {
             node.pool.set_table(table);
@@ -203,10 +203,6 @@ async fn start(
     Ok((node, inputs))
 }
 
-fn ended(error: impl std::fmt::Display) -> NodeError {
-    NodeError::Ended(error.to_string())
-}
-
 impl Node {
     fn now(&self) -> Instant {
         self.foundation.clock.now()
@@ -252,28 +248,16 @@ impl Node {
         self.copy_counts();
     }
 
-    fn on_event(&mut self, event: MixEvent) -> Result<(), NodeError> {
+    fn on_event(&mut self, event: MixEvent) {
         match event {
             MixEvent::Keep(order) => {
                 if let Some(kept) = self.keeper.give(order) {
                     self.mix.handle_kept(kept);
                 }
-                Ok(())
             }
             MixEvent::PublishKeys(keys) => {
-                let Foundation {
-                    identity,
-                    network,
-                    clock,
-                    ..
-                } = &self.foundation;
-                let descriptor = self.about.with_keys(identity, keys);
-                let signed =
-                    SignedDescriptor::sign(descriptor, clock.unix(), identity, network.id());
-                self.publisher.publish(&signed.map_err(|error| {
-                    ended(format!("this node's own descriptor is refused: {error}"))
-                })?);
-                Ok(())
+                let identity = &self.foundation.identity;
+                self.publisher.publish(self.about.with_keys(identity, keys));
             }
         }
     }

@@ -6,25 +6,44 @@
 //! | `GET /v1/directory` | the newest directory, binary, `ETag` is its hash; 304, 404 |
 //! | `GET /v1/directory/{epoch}` | that epoch's; 304, 404 |
 //! | `GET /v1/status` | JSON for people |
+//! | `POST /v1/vote/statement`, `/v1/vote/signature` | for other authorities, with a ticket (`ticket`); 200, 400, 403, 413, 429, 503 |
 //!
 //! Limits on headers, bodies, time and connections are `runtime::http`'s. When the event loop is
 //! behind, the answer is 503.
 
-use crate::eventloop::{Command, Found};
-use directory::{Accepted, DescriptorRefused, SignedDescriptor, hex};
+use crate::eventloop::{Answered, Ballotry, Command, Found};
+use crate::lanes::{Lanes, Refused};
+use crate::peers::{SIGNATURE_PATH, STATEMENT_PATH};
+use crate::ticket::HEADER;
+use directory::vote::{STATEMENT_MAX, Statement, VoteMessage};
+use directory::{
+    Accepted, DESCRIPTOR_MAX, DOCUMENT_MAX, DescriptorRefused, SignedDescriptor, SignedDirectory,
+    hex,
+};
 use hyper::header::{CACHE_CONTROL, ETAG, HeaderMap, HeaderValue, IF_NONE_MATCH};
-use runtime::http::{Method, Request, Response, StatusCode, read_body, respond, text};
+use runtime::http::{Method, Request, Response, StatusCode, read_short_body, respond, text};
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
 use wire::ids::Epoch;
 
 const BINARY: &str = "application/octet-stream";
 
-pub(crate) async fn answer(
-    request: Request,
-    commands: mpsc::Sender<Command>,
-    body_timeout: Duration,
-) -> Response {
+/// The ways to the event loop.
+#[derive(Clone)]
+pub(crate) struct Api {
+    pub(crate) commands: mpsc::Sender<Command>,
+    pub(crate) votes: mpsc::Sender<Ballotry>,
+    pub(crate) lanes: Arc<Lanes>,
+    pub(crate) body_timeout: Duration,
+}
+
+pub(crate) async fn answer(request: Request, api: Api) -> Response {
+    let Api {
+        commands,
+        body_timeout,
+        ..
+    } = api.clone();
     let path = request.uri().path().to_owned();
     let method = request.method().clone();
     let directory = path.strip_prefix("/v1/directory");
@@ -32,15 +51,15 @@ pub(crate) async fn answer(
         (Method::POST, "/v1/descriptor", _) => {
             post_descriptor(request, &commands, body_timeout).await
         }
+        (Method::POST, STATEMENT_PATH | SIGNATURE_PATH, _) => post_vote(request, api).await,
         (Method::GET, "/v1/status", _) => get_status(&commands).await,
         (Method::GET, _, Some("")) => get_directory(request.headers(), None, &commands).await,
         (Method::GET, _, Some(rest)) => match rest.strip_prefix('/').and_then(epoch) {
             Some(epoch) => get_directory(request.headers(), Some(epoch), &commands).await,
             None => not_found(),
         },
-        (_, "/v1/descriptor" | "/v1/status", _) | (_, _, Some(_)) => {
-            text(StatusCode::METHOD_NOT_ALLOWED, "not with this method\n")
-        }
+        (_, "/v1/descriptor" | "/v1/status" | STATEMENT_PATH | SIGNATURE_PATH, _)
+        | (_, _, Some(_)) => text(StatusCode::METHOD_NOT_ALLOWED, "not with this method\n"),
         _ => not_found(),
     }
 }
@@ -50,7 +69,7 @@ async fn post_descriptor(
     commands: &mpsc::Sender<Command>,
     body_timeout: Duration,
 ) -> Response {
-    let body = match read_body(request.into_body(), body_timeout).await {
+    let body = match read_short_body(request.into_body(), DESCRIPTOR_MAX, body_timeout).await {
         Ok(body) => body,
         Err(error) => return error.response(),
     };
@@ -66,6 +85,65 @@ async fn post_descriptor(
         Some(Ok(Accepted::Stored)) => text(StatusCode::OK, "stored\n"),
         Some(Ok(Accepted::Unchanged)) => text(StatusCode::OK, "unchanged\n"),
         Some(Err(why)) => text(status_of(why), format!("{why}\n")),
+    }
+}
+
+/// Nothing of a body is read before its ticket was looked at.
+async fn post_vote(request: Request, api: Api) -> Response {
+    let ticket = request.headers().get(HEADER).and_then(|v| v.to_str().ok());
+    let entered = api.lanes.enter(ticket.unwrap_or_default());
+    let permit = match entered {
+        Ok((_, permit)) => permit,
+        Err(Refused::Stranger) => {
+            let line = "only for the authorities of this network; compare network.toml\n";
+            return text(StatusCode::FORBIDDEN, line);
+        }
+        Err(Refused::Clock(ahead)) => {
+            let line = format!("your clock is {ahead} ms ahead of this one; one of us is wrong\n");
+            return text(StatusCode::FORBIDDEN, line);
+        }
+        Err(Refused::TooMany) => {
+            return text(StatusCode::TOO_MANY_REQUESTS, "too many, try again\n");
+        }
+    };
+    let is_statement = request.uri().path() == STATEMENT_PATH;
+    let max = if is_statement {
+        STATEMENT_MAX
+    } else {
+        DOCUMENT_MAX
+    };
+    let body = match read_short_body(request.into_body(), max, api.body_timeout).await {
+        Ok(body) => body,
+        Err(error) => return error.response(),
+    };
+    let message = if is_statement {
+        Statement::decode(&body).map(VoteMessage::Statement)
+    } else {
+        SignedDirectory::decode(&body).map(VoteMessage::Signature)
+    };
+    let message = match message {
+        Ok(message) => message,
+        Err(why) => {
+            return text(
+                StatusCode::BAD_REQUEST,
+                format!("no message of a vote: {why}\n"),
+            );
+        }
+    };
+    let (answer, answered) = oneshot::channel();
+    let ballotry = Ballotry {
+        message,
+        answer,
+        _permit: permit,
+    };
+    // There is room for everything that lanes let in.
+    if api.votes.try_send(ballotry).is_err() {
+        return busy();
+    }
+    match answered.await {
+        Ok(Answered::Taken) => text(StatusCode::OK, "taken\n"),
+        Ok(Answered::Early) | Err(_) => busy(),
+        Ok(Answered::Refused(why)) => text(StatusCode::CONFLICT, format!("{why}\n")),
     }
 }
 

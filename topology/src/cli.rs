@@ -1,6 +1,7 @@
 //! The command line: `topology init | run | status`.
 
 use crate::config::Config;
+use crate::status::Status;
 use anyhow::Context as _;
 use clap::{Args, Parser, Subcommand};
 use directory::{EpochSchedule, Network, NetworkAuthority, hex};
@@ -60,6 +61,9 @@ enum Verb {
     Status {
         #[command(flatten)]
         file: ConfigFile,
+        /// For programs.
+        #[arg(long)]
+        json: bool,
     },
 }
 
@@ -88,7 +92,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
             check_config: false,
             die_with_parent,
         } => load(&file.config).and_then(|c| in_runtime(run(c, die_with_parent))),
-        Verb::Status { file } => load(&file.config).and_then(|c| in_runtime(status(c))),
+        Verb::Status { file, json } => load(&file.config).and_then(|c| in_runtime(status(c, json))),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
@@ -176,11 +180,16 @@ async fn run(config: Config, parent: Option<u32>) -> anyhow::Result<()> {
     crate::run(config, shutdown).await
 }
 
-async fn status(config: Config) -> anyhow::Result<()> {
+async fn status(config: Config, json: bool) -> anyhow::Result<()> {
     let answer = HttpClient::new(config.listen).get("/v1/status").await;
     let answer = answer.context("is the authority running? Start it with `topology run`")?;
     anyhow::ensure!(answer.status.is_success(), "it answered {}", answer.status);
-    say(&String::from_utf8_lossy(&answer.body))
+    if json {
+        return say(&String::from_utf8_lossy(&answer.body));
+    }
+    let status: Status = serde_json::from_slice(&answer.body)
+        .context("the authority that runs is of another version; `--json` shows what it says")?;
+    say(status.in_words().trim_end())
 }
 
 fn in_runtime(work: impl Future<Output = anyhow::Result<()>>) -> anyhow::Result<()> {

@@ -24,9 +24,9 @@ pub struct Config {
     pub log: String,
     /// Where parameters come from.
     pub profile: Profile,
-    /// A directory that is due does not wait once so many nodes are there; 0 means all.
+    /// In a network without a valid directory it votes once so many nodes are there; 0 means all.
     pub expected_nodes: usize,
-    /// So long a directory that is due waits for missing nodes.
+    /// So long it waits for missing nodes then.
     pub grace_ms: u64,
     /// What differs from the profile.
     pub parameters: Overrides,

@@ -1,20 +1,26 @@
-//! The one loop of the process. It alone touches the machine; handlers send it [`Command`]s.
+//! The one loop of the process. It alone touches the machine; handlers send it [`Command`]s, and other
+//! authorities' messages come by a queue of their own.
 
+use crate::lanes::Lanes;
 use crate::metrics::Metrics;
+use crate::news;
+use crate::peers::Peers;
+use crate::status::{AuthorityStatus, Status, VoteStatus};
 use crate::vault;
+use directory::vote::{Phase, Statement, VoteMessage};
 use directory::{
-    Accepted, Authority, AuthorityEvent, DescriptorRefused, Network, SignedDescriptor, hex,
+    Accepted, Authority, AuthorityEvent, DescriptorRefused, DirectoryRefused, Network, Record,
+    SignedDescriptor, SignedDirectory, hex,
 };
 use runtime::clock::Clock;
 use runtime::data_dir::DataDir;
 use runtime::metrics::ReasonLabel;
 use runtime::shutdown::Shutdown;
-use serde::Serialize;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
 use wire::ids::{DirectoryHash, Epoch};
-use wire::time::Instant;
+use wire::time::{Instant, UnixTime};
 
 /// The wall clock may be put forward or back: deadlines are looked at so often at least.
 const WAIT_MAX: Duration = Duration::from_secs(1);
@@ -33,22 +39,35 @@ pub(crate) enum Command {
     Status(oneshot::Sender<Status>),
 }
 
+/// A message of another authority, and its place in that one's lane.
+pub(crate) struct Ballotry {
+    pub(crate) message: VoteMessage,
+    pub(crate) answer: oneshot::Sender<Answered>,
+    pub(crate) _permit: OwnedSemaphorePermit,
+}
+
+/// What became of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Answered {
+    /// It is news, or known.
+    Taken,
+    /// It belongs to a vote that has not come here yet.
+    Early,
+    /// Why it does not count.
+    Refused(String),
+}
+
 /// A directory to hand out.
 pub(crate) struct Found {
     pub(crate) hash: DirectoryHash,
     pub(crate) document: Arc<[u8]>,
 }
 
-/// `GET /v1/status`.
-#[derive(Serialize)]
-pub(crate) struct Status {
-    network_id: String,
-    epoch: u64,
-    newest_epoch: Option<u64>,
-    newest_hash: Option<String>,
-    nodes_admitted: usize,
-    nodes_with_descriptor: usize,
-    nodes_usable: usize,
+/// Where inputs come from.
+pub(crate) struct Inputs {
+    pub(crate) votes: mpsc::Receiver<Ballotry>,
+    pub(crate) fetched: mpsc::Receiver<SignedDirectory>,
+    pub(crate) commands: mpsc::Receiver<Command>,
 }
 
 pub(crate) struct Eventloop<'a> {
@@ -57,37 +76,45 @@ pub(crate) struct Eventloop<'a> {
     pub(crate) clock: Clock,
     pub(crate) dir: &'a DataDir,
     pub(crate) metrics: Metrics,
+    pub(crate) peers: Peers,
+    pub(crate) lanes: Arc<Lanes>,
     /// Since when descriptors are here that are not on disk.
     pub(crate) unsaved: Option<Instant>,
+    /// The last complaint about votes of a network without a directory, which come every few seconds.
+    pub(crate) complaint: Option<(Epoch, AuthorityEvent)>,
 }
 
 impl Eventloop<'_> {
     pub(crate) async fn run(
         mut self,
-        mut inbox: mpsc::Receiver<Command>,
+        mut inputs: Inputs,
         shutdown: Shutdown,
     ) -> anyhow::Result<()> {
         loop {
-            // 1. What the machine wants done.
+            // 1. What the machine wants done, and said to others.
             while let Some(event) = self.authority.poll_event() {
                 self.on_event(event).await;
             }
+            self.transmit();
+            self.peers.want(self.authority.wanted(self.clock.unix()));
             self.show_counts();
-            // 2. Wait for the first of: end, request, deadline.
+            // 2. Wait for the first of: end, another authority, time, a request. In this order: strangers
+            //    delay no vote.
             let wait = self.until_deadline();
             tokio::select! {
+                biased;
                 () = shutdown.wait() => break,
-                command = inbox.recv() => match command {
-                    // 3. Requests.
-                    Some(command) => self.on_command(command),
-                    None => break,
-                },
-                // 4. Time.
+                Some(ballotry) = inputs.votes.recv() => self.on_vote(ballotry),
+                Some(signed) = inputs.fetched.recv() => self.on_fetched(signed).await,
                 () = tokio::time::sleep(wait) => {
                     self.authority.handle_timeout(self.clock.unix());
                 }
+                command = inputs.commands.recv() => match command {
+                    Some(command) => self.on_command(command),
+                    None => break,
+                },
             }
-            // 5. Descriptors to disk, many at a time.
+            // 3. Descriptors to disk, many at a time.
             if self
                 .unsaved
                 .is_some_and(|since| self.clock.now() - since > SAVE_AFTER)
@@ -117,35 +144,148 @@ impl Eventloop<'_> {
     }
 
     async fn on_event(&mut self, event: AuthorityEvent) {
+        if self.is_repeated(&event) {
+            return;
+        }
+        let network = &self.network;
         match event {
-            AuthorityEvent::Persist(epoch, signed) => {
-                match vault::write(self.dir, epoch, signed.encode()).await {
-                    Ok(()) => self.authority.handle_persisted(self.clock.unix()),
-                    Err(error) => {
-                        self.metrics.keep_failures.inc();
-                        tracing::error!(
-                            %error, %epoch,
-                            "a signed directory cannot be kept, so it is not shown; trying again"
-                        );
-                        self.authority.handle_persist_failed(self.clock.unix());
-                    }
-                }
-            }
+            AuthorityEvent::Persist(record) => self.keep(record).await,
             AuthorityEvent::Published(epoch, hash) => {
                 self.metrics.published.inc();
                 let hash = hex::encode(&hash.0[..4]);
-                let (_, _, nodes) = self.authority.counts();
+                let nodes = self
+                    .authority
+                    .newest()
+                    .map_or(0, |(d, _)| d.nodes().count());
                 tracing::info!(%epoch, hash, nodes, "a directory is published");
             }
-            AuthorityEvent::Blocked {
+            AuthorityEvent::Missing(epoch, who) => {
+                self.metrics.missing.inc_by(who.len() as u64);
+                news::missing(network, epoch, &who);
+            }
+            AuthorityEvent::Withheld(epoch, who) => {
+                self.metrics.withheld.inc_by(who.len() as u64);
+                news::withheld(network, epoch, &who);
+            }
+            AuthorityEvent::Equivocated(epoch, proof) => {
+                self.metrics.equivocations.inc();
+                news::equivocated(self.dir, network, epoch, &proof).await;
+            }
+            AuthorityEvent::SignedTwice(epoch, proof) => {
+                self.metrics.equivocations.inc();
+                news::signed_twice(self.dir, network, epoch, &proof).await;
+            }
+            AuthorityEvent::Blocked(epoch, why) => news::blocked(network, epoch, why),
+            AuthorityEvent::TooFewNodes {
                 epoch,
                 mixes,
                 gateways,
-            } => tracing::warn!(
-                %epoch, mixes, gateways,
-                "no directory can be made: it takes 3 mixes and 1 gateway with keys for this \
-                 epoch and the next; check that the nodes run and are on the allow-list"
-            ),
+            } => news::too_few_nodes(epoch, mixes, gateways),
+            AuthorityEvent::Failed { epoch, until } => {
+                self.metrics.failed.inc();
+                news::failed(epoch, until, self.clock.unix());
+            }
+        }
+    }
+
+    /// Votes that are held again and again complain once for each epoch.
+    fn is_repeated(&mut self, event: &AuthorityEvent) -> bool {
+        let epoch = match event {
+            AuthorityEvent::Missing(epoch, _) | AuthorityEvent::Blocked(epoch, _) => *epoch,
+            AuthorityEvent::Persist(_)
+            | AuthorityEvent::Published(..)
+            | AuthorityEvent::Withheld(..)
+            | AuthorityEvent::Equivocated(..)
+            | AuthorityEvent::SignedTwice(..)
+            | AuthorityEvent::TooFewNodes { .. }
+            | AuthorityEvent::Failed { .. } => return false,
+        };
+        if self.authority.vote().times().attempt == 0 {
+            return false;
+        }
+        let before = self.complaint.replace((epoch, event.clone()));
+        let same_kind = |old: &AuthorityEvent| match (old, event) {
+            (AuthorityEvent::Missing(_, a), AuthorityEvent::Missing(_, b)) => a == b,
+            // It follows from who is missing.
+            (_, AuthorityEvent::Blocked(..)) => true,
+            _ => false,
+        };
+        before.is_some_and(|(e, old)| e == epoch && same_kind(&old))
+    }
+
+    async fn keep(&mut self, record: Record) {
+        match vault::write(self.dir, &record).await {
+            Ok(()) => self.authority.handle_persisted(self.clock.unix()),
+            Err(error) => {
+                self.metrics.keep_failures.inc();
+                tracing::error!(
+                    %error, epoch = %record.epoch(),
+                    "a signed directory cannot be kept, so it is not shown; trying again"
+                );
+                self.authority.handle_persist_failed(self.clock.unix());
+            }
+        }
+    }
+
+    fn transmit(&mut self) {
+        let times = self.authority.vote().times();
+        while let Some(message) = self.authority.poll_transmit() {
+            let until = match &message {
+                VoteMessage::Statement(_) => times.signatures(),
+                VoteMessage::Signature(_) => times.end,
+            };
+            let until = self.clock.now() + until.saturating_since(self.clock.unix());
+            let full = self.peers.send(&message, until);
+            self.metrics.votes_not_sent.inc_by(full as u64);
+        }
+    }
+
+    fn on_vote(&mut self, ballotry: Ballotry) {
+        let now = self.clock.unix();
+        let answered = match ballotry.message {
+            VoteMessage::Statement(statement) => self.on_statement(statement, now),
+            VoteMessage::Signature(signed) => {
+                let ours = Some(self.authority.vote().epoch());
+                if signed.epoch() > ours {
+                    Answered::Early
+                } else {
+                    self.authority.handle_signature(signed, now);
+                    Answered::Taken
+                }
+            }
+        };
+        if let Answered::Refused(why) = &answered {
+            self.metrics.votes_refused.inc();
+            tracing::debug!(why, "a statement does not count");
+        }
+        let _ = ballotry.answer.send(answered);
+    }
+
+    fn on_statement(&mut self, statement: Statement, now: UnixTime) -> Answered {
+        // Votes that are over by now are left behind first.
+        self.authority.handle_timeout(now);
+        let vote = self.authority.vote();
+        let theirs = (statement.epoch, statement.attempt);
+        if theirs > (vote.epoch(), vote.times().attempt) {
+            return Answered::Early;
+        }
+        match self.authority.handle_statement(statement, now) {
+            Ok(_) => Answered::Taken,
+            Err(why) => Answered::Refused(why.to_string()),
+        }
+    }
+
+    async fn on_fetched(&mut self, signed: SignedDirectory) {
+        match self
+            .authority
+            .handle_fetched(signed.clone(), self.clock.unix())
+        {
+            Ok(true) => tracing::info!("a directory is fetched from another authority"),
+            Ok(false) => {}
+            Err(DirectoryRefused::Conflicting(epoch)) => {
+                news::conflicting(self.dir, epoch, &signed).await;
+            }
+            Err(why) => tracing::warn!("a directory of another authority is refused: {why}"),
         }
     }
 
@@ -186,17 +326,53 @@ impl Eventloop<'_> {
     }
 
     fn status(&self) -> Status {
+        let now = self.clock.unix();
         let newest = self.authority.newest().map(|(directory, _)| directory);
         let (nodes_admitted, nodes_with_descriptor, nodes_usable) = self.authority.counts();
+        let vote = self.authority.vote();
+        let left = |until: UnixTime| until.saturating_since(now).as_secs();
         Status {
             network_id: hex::encode(&self.network.id().0),
-            epoch: self.network.schedule().epoch_at(self.clock.unix()).0,
+            epoch: self.network.schedule().epoch_at(now).0,
             newest_epoch: newest.map(|d| d.epoch.0),
             newest_hash: newest.map(|d| hex::encode(&d.hash().0)),
+            valid_for_s: newest.map(|d| left(d.valid_until)),
             nodes_admitted,
             nodes_with_descriptor,
             nodes_usable,
+            threshold: self.network.threshold(),
+            vote: VoteStatus {
+                epoch: vote.epoch().0,
+                attempt: vote.times().attempt,
+                phase: phase(vote.phase()).to_owned(),
+                begins_in_s: left(vote.times().start),
+                own_ballot: self.authority.has_voted(),
+            },
+            authorities: self.authorities(),
         }
+    }
+
+    fn authorities(&self) -> Vec<AuthorityStatus> {
+        let heard = self.authority.vote().heard();
+        let own = usize::from(self.authority.index());
+        let one = |(i, authority): (usize, &directory::NetworkAuthority)| {
+            let known = self.lanes.heard(i);
+            AuthorityStatus {
+                number: u16::try_from(i + 1).unwrap_or(u16::MAX),
+                address: authority.address,
+                own: i == own,
+                voted: heard.iter().any(|h| usize::from(*h) == i),
+                reached: self.peers.reached(i),
+                heard_s: known.map(|h| (self.clock.now() - h.at).as_secs()),
+                clock_ahead_ms: known.map(|h| h.ahead_ms),
+            }
+        };
+        self.network
+            .authorities()
+            .iter()
+            .enumerate()
+            .map(one)
+            .collect()
     }
 
     fn show_counts(&self) {
@@ -213,13 +389,24 @@ impl Eventloop<'_> {
             return WAIT_MAX;
         };
         let wait = deadline.saturating_since(self.clock.unix());
-        // Not zero: a blocked publication must not spin.
+        // Not zero: nothing that fails may spin.
         wait.clamp(Duration::from_millis(1), WAIT_MAX)
     }
 }
 
 fn gauge(value: u64) -> i64 {
     i64::try_from(value).unwrap_or(i64::MAX)
+}
+
+fn phase(phase: Phase) -> &'static str {
+    match phase {
+        Phase::Waiting => "waiting",
+        Phase::Ballots => "ballots",
+        Phase::Reveals => "reveals",
+        Phase::Signatures => "signatures",
+        Phase::Decided => "decided",
+        Phase::Failed => "failed",
+    }
 }
 
 fn reason(why: DescriptorRefused) -> &'static str {

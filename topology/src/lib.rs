@@ -1,11 +1,11 @@
-//! A directory authority as a process: takes signed descriptors from nodes over HTTP and hands out
-//! signed directories. What it decides is [`directory::Authority`]; here are its files, its HTTP
-//! routes, its clock and its command line.
+//! A directory authority as a process: takes signed descriptors from nodes over HTTP, votes with the
+//! other authorities, and hands out signed directories. What it decides is [`directory::Authority`];
+//! here are its files, its HTTP routes, its clock and its command line.
 //!
 //! ```text
-//!   api (HTTP handlers) ──Command──▶ eventloop ── Authority
-//!                                        │
-//!                                        └── vault: directories, durable before they are shown
+//!   nodes ─────────────▶ api (HTTP) ──Command───▶ eventloop ── Authority
+//!   other authorities ─▶ lanes ──────Ballotry──▶    │   │
+//!   other authorities ◀─ peers ◀────────────────────┘   └── vault: durable before it is shown
 //! ```
 //!
 //! Clients never talk to an authority; nodes do, in plain HTTP/1.1, because every document is
@@ -15,13 +15,19 @@ mod api;
 mod cli;
 mod config;
 mod eventloop;
+mod lanes;
 mod metrics;
+mod news;
+mod peers;
+mod status;
+mod ticket;
 mod vault;
 
 pub use cli::main;
 pub use config::{Config, NodeEntry, Overrides, Profile, RoleEntry};
+pub use status::{AuthorityStatus, Status, VoteStatus};
 
-use directory::{Authority, AuthorityError, NETWORK_TOML_MAX, Network};
+use directory::{Authority, AuthorityError, NETWORK_TOML_MAX, Network, vote};
 use runtime::clock::Clock;
 use runtime::config::ConfigError;
 use runtime::data_dir::DataDir;
@@ -33,6 +39,7 @@ use std::io::Read as _;
 use std::path::Path;
 use std::sync::Arc;
 use tokio::sync::mpsc;
+use tokio::task::JoinSet;
 use wire::keys::IdentityPublic;
 
 /// The authority's identity in its data folder.
@@ -45,29 +52,48 @@ pub async fn run(config: Config, shutdown: Shutdown) -> anyhow::Result<()> {
     let network = read_network(&config.network)?;
     let dir = DataDir::open(&config.data_dir)?;
     let secret = keyfile::load_or_create_identity(&dir, KEY_FILE, &mut Entropy::os())?;
+    let secret = Arc::new(secret);
     let (kept, descriptors) = (vault::read(&dir)?, vault::read_descriptors(&dir)?);
     let clock = Clock::start();
     let settings = config.authority(network.clone())?;
-    let authority = Authority::new(settings, secret, kept, clock.unix()).map_err(explain)?;
+    let keys = Entropy::os().key_rng()?;
+    let authority = Authority::new(settings, secret.clone(), kept, keys, clock.unix());
+    let authority = authority.map_err(explain)?;
 
     let listener = http::bind(config.listen).await?;
     let metrics_listener = http::bind_loopback(config.metrics_port).await?;
     let (metrics, registry) = metrics::Metrics::new();
+    let index = authority.index();
     tracing::info!(
         listen = %listener.local_addr()?,
         metrics = %metrics_listener.local_addr()?,
-        "the authority is ready"
+        "authority {} of {} is ready", u16::from(index) + 1, network.authorities().len()
     );
-    let (commands, inbox) = mpsc::channel(COMMANDS_MAX);
+    let lanes = Arc::new(lanes::Lanes::new(network.clone(), index, clock));
+    let (commands, commands_rx) = mpsc::channel(COMMANDS_MAX);
+    let (votes, votes_rx) = mpsc::channel(lanes::AT_ONCE * network.authorities().len());
+    let (fetched, fetched_rx) = mpsc::channel(1);
     let limits = HttpLimits {
-        body_max: directory::DESCRIPTOR_MAX,
+        body_max: vote::STATEMENT_MAX,
         ..HttpLimits::default()
     };
-    let body_timeout = limits.body_timeout;
-    let routes = move |request| api::answer(request, commands.clone(), body_timeout);
+    let api = api::Api {
+        commands,
+        votes,
+        lanes: lanes.clone(),
+        body_timeout: limits.body_timeout,
+    };
+    let routes = move |request| api::answer(request, api.clone());
     let api = tokio::spawn(http::serve(listener, limits, shutdown.clone(), routes));
     let shown = runtime::metrics::serve(metrics_listener, Arc::new(registry), shutdown.clone());
     let shown = tokio::spawn(shown);
+    let mut tasks = JoinSet::new();
+    let us = peers::Us {
+        network: network.clone(),
+        index,
+        secret,
+        clock,
+    };
 
     let mut eventloop = eventloop::Eventloop {
         authority,
@@ -75,11 +101,20 @@ pub async fn run(config: Config, shutdown: Shutdown) -> anyhow::Result<()> {
         clock,
         dir: &dir,
         metrics,
+        peers: peers::Peers::start(us, fetched, &mut tasks),
+        lanes,
         unsaved: None,
+        complaint: None,
     };
     eventloop.restore(descriptors);
-    let result = eventloop.run(inbox, shutdown.clone()).await;
+    let inputs = eventloop::Inputs {
+        votes: votes_rx,
+        fetched: fetched_rx,
+        commands: commands_rx,
+    };
+    let result = eventloop.run(inputs, shutdown.clone()).await;
     shutdown.trigger();
+    tasks.shutdown().await;
     let _ = tokio::join!(api, shown);
     result
 }
@@ -101,9 +136,8 @@ pub fn read_network(path: &Path) -> Result<Network, ConfigError> {
 /// Whether another start would end in the same way until a person changes something.
 fn explain(error: AuthorityError) -> anyhow::Error {
     match error {
-        AuthorityError::BadKept(_) => error.into(),
+        AuthorityError::BadKept(_) | AuthorityError::BadSigned => error.into(),
         AuthorityError::NotListed
-        | AuthorityError::NeedsVotes
         | AuthorityError::BadParameter(_)
         | AuthorityError::AdmittedTwice(_)
         | AuthorityError::TooManyAdmitted => config::value("network", error.to_string()).into(),

@@ -12,6 +12,12 @@ pub(crate) struct Metrics {
     pub(crate) refused: Family<ReasonLabel, Counter>,
     pub(crate) published: Counter,
     pub(crate) keep_failures: Counter,
+    pub(crate) failed: Counter,
+    pub(crate) missing: Counter,
+    pub(crate) withheld: Counter,
+    pub(crate) equivocations: Counter,
+    pub(crate) votes_refused: Counter,
+    pub(crate) votes_not_sent: Counter,
     pub(crate) epoch: Gauge,
     pub(crate) nodes_admitted: Gauge,
     pub(crate) nodes_usable: Gauge,
@@ -40,6 +46,36 @@ impl Metrics {
             "directory_keep_failures",
             "Times a signed directory could not be made durable",
             m.keep_failures.clone(),
+        );
+        r.register(
+            "votes_failed",
+            "Epochs whose vote came to no directory here",
+            m.failed.clone(),
+        );
+        r.register(
+            "ballots_missing",
+            "Ballots of other authorities that did not come in time",
+            m.missing.clone(),
+        );
+        r.register(
+            "shares_withheld",
+            "Times an authority voted and kept back its share of the randomness",
+            m.withheld.clone(),
+        );
+        r.register(
+            "equivocations",
+            "Times an authority signed two statements of one vote",
+            m.equivocations.clone(),
+        );
+        r.register(
+            "votes_refused",
+            "Statements of other authorities that do not count",
+            m.votes_refused.clone(),
+        );
+        r.register(
+            "votes_not_sent",
+            "Messages for another authority that found its queue full",
+            m.votes_not_sent.clone(),
         );
         r.register("epoch", "Epoch of the newest directory", m.epoch.clone());
         r.register(

@@ -1,190 +1,120 @@
-//! An authority: collects descriptors and makes directories of them. `docs/spec/directory.md` §6.
+//! An authority: collects descriptors, takes part in the vote of each epoch, keeps what was decided.
+//! `docs/spec/directory.md` §6 and §8.
 //!
-//! Not here: HTTP, files and the clock (`topology`), and votes among several authorities, which
-//! come later: [`Authority::new`] refuses a network whose threshold is above 1. Who stands in which
-//! layer is in `authority/layers.rs`.
+//! A single authority is the same machine with nobody to wait for. Not here: HTTP, files and the clock
+//! (`topology`), and how a vote goes ([`crate::vote`]). Who stands in which layer is in
+//! `authority/layers.rs`.
 
 mod admission;
+mod config;
+mod events;
 pub(crate) mod layers;
 
 pub use admission::{Accepted, Admitted, DescriptorRefused};
+pub use config::{ADMITTED_MAX, AuthorityConfig, AuthorityError, KEPT_MAX};
+pub use events::{AuthorityEvent, Record};
 
-use crate::body;
 use crate::descriptor::SignedDescriptor;
-use crate::document::{Directory, NodeDescriptor, Preamble, Role};
+use crate::document::{Directory, LAYERS, NodeDescriptor, Role};
 use crate::network::Network;
-use crate::parameters::Parameters;
 use crate::refused::DirectoryRefused;
 use crate::signed::SignedDirectory;
-use sha2::{Digest, Sha256};
+use crate::vote::{Ballot, Statement, Taken, Vote, VoteEvent, VoteMessage, VoteTimes, is_fresh};
 use std::collections::{BTreeMap, VecDeque};
-use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
-use wire::geometry::GeometryHash;
 use wire::ids::{DirectoryHash, Epoch, NodeId};
 use wire::keys::IdentitySecret;
+use wire::rng::KeyRng;
 use wire::time::UnixTime;
 
-/// Directories that an authority keeps to hand out; older ones are forgotten.
-pub const KEPT_MAX: usize = 4;
-/// Most nodes on an allow-list; what fits into one document with room to spare.
-pub const ADMITTED_MAX: usize = 8192;
-
-const CONTEXT_RANDOM: &str = "mizzle-shared-random-v1";
 const RETRY: Duration = Duration::from_secs(1);
-
-/// How an authority goes about it.
-pub struct AuthorityConfig {
-    /// Its network.
-    pub network: Network,
-    /// What it puts into directories.
-    pub parameters: Parameters,
-    /// Which nodes may take part, as what. At most [`ADMITTED_MAX`].
-    pub admitted: Vec<Admitted>,
-    /// With so many nodes at hand a directory that is due does not wait.
-    pub expected_nodes: usize,
-    /// So long a directory that is due waits for the others.
-    pub grace: Duration,
-}
-
-/// Why an authority cannot start.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum AuthorityError {
-    /// Its key is not among the network's authorities.
-    NotListed,
-    /// The network wants more signatures than one; votes are not built yet.
-    NeedsVotes,
-    /// A parameter is out of bounds; the name says which.
-    BadParameter(&'static str),
-    /// The same node is on the allow-list twice.
-    AdmittedTwice(NodeId),
-    /// More than [`ADMITTED_MAX`] nodes are on the allow-list.
-    TooManyAdmitted,
-    /// A kept directory does not hold any more under this network.
-    BadKept(DirectoryRefused),
-}
-
-impl fmt::Display for AuthorityError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::NotListed => write!(
-                f,
-                "this authority's key is not in network.toml; add it there, or use the right key"
-            ),
-            Self::NeedsVotes => write!(
-                f,
-                "network.toml asks for more than one signature; only one authority is supported \
-                 so far"
-            ),
-            Self::BadParameter(name) => write!(f, "parameter {name} is out of bounds"),
-            Self::AdmittedTwice(id) => write!(f, "node {id} is on the allow-list twice"),
-            Self::TooManyAdmitted => {
-                write!(f, "more than {ADMITTED_MAX} nodes are on the allow-list")
-            }
-            Self::BadKept(why) => write!(
-                f,
-                "a directory kept in the data folder does not hold ({why}); the folder belongs to \
-                 another network, or is damaged"
-            ),
-        }
-    }
-}
-
-impl std::error::Error for AuthorityError {}
-
-/// Something for the owner.
-#[derive(Clone, PartialEq, Eq)]
-pub enum AuthorityEvent {
-    /// Make this durable, then call [`Authority::handle_persisted`]; if it cannot be done,
-    /// [`Authority::handle_persist_failed`]. It must not be shown to anybody before.
-    Persist(Epoch, SignedDirectory),
-    /// From now on this is handed out.
-    Published(Epoch, DirectoryHash),
-    /// A directory is due and cannot be made: there are so many usable mixes and gateways, and at
-    /// least 3 and 1 are needed. Told once for each epoch.
-    Blocked {
-        /// For this epoch.
-        epoch: Epoch,
-        /// Usable mixes.
-        mixes: usize,
-        /// Usable gateways.
-        gateways: usize,
-    },
-}
 
 struct Kept {
     directory: Arc<Directory>,
     document: Arc<[u8]>,
 }
 
-/// The machine. Call `handle_*` when something happens, then [`Authority::poll_event`] until it
-/// gives nothing, then arm a timer by [`Authority::poll_timeout`]. It is asked and never sends, so
-/// there is no `poll_transmit`.
+/// The machine. Call `handle_*` when something happens, then [`Authority::poll_event`] and
+/// [`Authority::poll_transmit`] until they give nothing, then arm a timer by
+/// [`Authority::poll_timeout`].
 ///
-/// It signs one directory for an epoch, ever: a signed one is handed to the owner to be kept before
-/// it is shown, and what was kept is given back to [`Authority::new`].
+/// It signs one directory for an epoch, ever: a signature is handed to the owner to be made durable
+/// before anybody sees it, and what was kept is given back to [`Authority::new`].
 pub struct Authority {
     config: AuthorityConfig,
-    secret: IdentitySecret,
+    secret: Arc<IdentitySecret>,
     index: u8,
     admitted: BTreeMap<NodeId, Admitted>,
     /// One for each admitted node at most.
     descriptors: BTreeMap<NodeId, SignedDescriptor>,
-    /// Where mixes stood last, also of those that are away. One for each admitted node at most.
-    layers: BTreeMap<NodeId, usize>,
-    /// Ascending epochs, at most [`KEPT_MAX`].
+    /// Decided directories by ascending epoch, at most [`KEPT_MAX`].
     kept: VecDeque<Kept>,
-    pending: Option<Pending>,
-    blocked: Option<Epoch>,
+    /// The newest that this authority signed, and for which epoch.
+    signed: Option<(Epoch, SignedDirectory)>,
+    vote: Vote,
+    /// Whether we have a ballot in it.
+    voted: bool,
+    keys: KeyRng,
+    /// To be made durable; the owner has the first, unless that is to be handed out again at `retry`.
+    records: VecDeque<Record>,
+    retry: Option<UnixTime>,
+    /// The last epoch for which it was told that there are too few nodes.
+    told: Option<Epoch>,
+    transmits: VecDeque<VoteMessage>,
     events: VecDeque<AuthorityEvent>,
     started: UnixTime,
     now: UnixTime,
 }
 
-struct Pending {
-    directory: Arc<Directory>,
-    signed: SignedDirectory,
-    /// Hand it out to be kept again then.
-    retry: Option<UnixTime>,
-}
-
 impl Authority {
-    /// `kept` are the documents persisted before, in any order.
+    /// `kept` are the documents persisted before, in any order; `keys` draws shares of the randomness.
     pub fn new(
         config: AuthorityConfig,
-        secret: IdentitySecret,
-        kept: Vec<SignedDirectory>,
+        secret: impl Into<Arc<IdentitySecret>>,
+        kept: Vec<Record>,
+        keys: KeyRng,
         now: UnixTime,
     ) -> Result<Self, AuthorityError> {
+        let secret = secret.into();
         let network = &config.network;
         let index = network
             .authority_index(&secret.public())
             .ok_or(AuthorityError::NotListed)?;
-        if network.threshold() > 1 {
-            return Err(AuthorityError::NeedsVotes);
-        }
         let checked = config.parameters.check(&network.schedule());
         checked.map_err(AuthorityError::BadParameter)?;
         let admitted = admission::index(&config.admitted)?;
-        let kept = restore(kept, network)?;
-        let layers = kept
-            .back()
-            .map_or_else(BTreeMap::new, |kept| layers::of(&kept.directory));
+        let (signed, decided): (Vec<_>, Vec<_>) = kept
+            .into_iter()
+            .partition(|r| matches!(r, Record::Signature(..)));
+        let kept = restore(decided, network)?;
+        let signed = newest_signed(signed, index, network)?;
         let mut authority = Self {
+            vote: Vote::new(
+                network.clone(),
+                Epoch(0),
+                (index, secret.clone()),
+                None,
+                None,
+            ),
             config,
             secret,
             index,
             admitted,
             descriptors: BTreeMap::new(),
-            layers,
             kept,
-            pending: None,
-            blocked: None,
+            signed,
+            voted: false,
+            keys,
+            records: VecDeque::new(),
+            retry: None,
+            told: None,
+            transmits: VecDeque::new(),
             events: VecDeque::new(),
             started: now,
             now,
         };
+        authority.next_vote();
         authority.handle_timeout(now);
         Ok(authority)
     }
@@ -212,53 +142,90 @@ impl Authority {
         Ok(accepted)
     }
 
+    /// Another authority passed a statement on, of whichever author.
+    pub fn handle_statement(&mut self, statement: Statement, now: UnixTime) -> Taken {
+        self.handle_timeout(now);
+        let taken = self.vote.handle_statement(statement, now);
+        self.drain_vote();
+        taken
+    }
+
+    /// Another authority's signature. Returns whether it was of use.
+    pub fn handle_signature(&mut self, signed: SignedDirectory, now: UnixTime) -> bool {
+        self.handle_timeout(now);
+        let useful = self.vote.handle_signature(signed, now);
+        self.drain_vote();
+        useful
+    }
+
+    /// A decided directory that another authority had ([`Authority::wanted`]). Returns whether it was
+    /// news.
+    pub fn handle_fetched(
+        &mut self,
+        signed: SignedDirectory,
+        now: UnixTime,
+    ) -> Result<bool, DirectoryRefused> {
+        self.handle_timeout(now);
+        let directory = signed.verify(&self.config.network)?;
+        directory.check_not_expired(now)?;
+        let epoch = directory.epoch;
+        if epoch > self.config.network.schedule().epoch_at(now).next() {
+            return Err(DirectoryRefused::NotYetValid);
+        }
+        if let Some(held) = self.kept.iter().find(|k| k.directory.epoch == epoch) {
+            let same = held.directory.hash() == directory.hash();
+            let conflicting = Err(DirectoryRefused::Conflicting(epoch));
+            return if same { Ok(false) } else { conflicting };
+        }
+        let newest = self.kept.back().map(|k| k.directory.epoch);
+        let on_its_way = |r: &Record| matches!(r, Record::Directory(e, _) if *e >= epoch);
+        if newest > Some(epoch) || self.records.iter().any(on_its_way) {
+            return Ok(false);
+        }
+        self.record(Record::Directory(epoch, signed));
+        Ok(true)
+    }
+
     /// The time announced by [`Authority::poll_timeout`] has come.
     pub fn handle_timeout(&mut self, now: UnixTime) {
         self.now = now;
-        if let Some(pending) = &mut self.pending {
-            if pending.retry.is_some_and(|at| now >= at) {
-                pending.retry = None;
-                let event =
-                    AuthorityEvent::Persist(pending.directory.epoch, pending.signed.clone());
-                self.events.push_back(event);
-            }
-            return;
+        if self.retry.is_some_and(|at| now >= at) {
+            self.retry = None;
+            self.hand_out_record();
         }
-        let (target, due, deadline) = self.next_publication();
-        if now < due {
-            return;
+        self.move_on();
+        if !self.voted && (self.ballot_at()..self.vote.times().start).contains(&now) {
+            self.hand_in_ballot();
         }
-        let usable = self.usable(target);
-        if usable.len() >= self.config.expected_nodes || now >= deadline {
-            self.publish(target, usable);
-        }
+        self.vote.handle_timeout(now);
+        self.drain_vote();
+        self.move_on();
     }
 
-    /// The document of the last [`AuthorityEvent::Persist`] is durable.
+    /// What the last [`AuthorityEvent::Persist`] named is durable.
     pub fn handle_persisted(&mut self, now: UnixTime) {
-        let Some(Pending {
-            directory, signed, ..
-        }) = self.pending.take()
-        else {
-            return;
-        };
-        let published = AuthorityEvent::Published(directory.epoch, directory.hash());
-        self.kept.push_back(Kept {
-            directory,
-            document: signed.encode().into(),
-        });
-        while self.kept.len() > KEPT_MAX {
-            self.kept.pop_front();
+        self.retry = None;
+        match self.records.pop_front() {
+            None => {}
+            Some(Record::Signature(epoch, signed)) => {
+                self.signed = Some((epoch, signed));
+                if self.vote.epoch() == epoch {
+                    self.vote.handle_persisted(now);
+                }
+            }
+            Some(Record::Directory(epoch, signed)) => self.publish(epoch, &signed),
         }
-        self.events.push_back(published);
+        if !self.records.is_empty() {
+            self.hand_out_record();
+        }
         self.handle_timeout(now);
     }
 
-    /// It could not be made durable. The same document is handed out again after a second; no
-    /// other one is made for its epoch.
+    /// It could not be made durable. The same is handed out again after a second; nothing else is signed
+    /// for its epoch.
     pub fn handle_persist_failed(&mut self, now: UnixTime) {
-        if let Some(pending) = &mut self.pending {
-            pending.retry = Some(now.saturating_add(RETRY));
+        if !self.records.is_empty() {
+            self.retry = Some(now.saturating_add(RETRY));
         }
     }
 
@@ -267,22 +234,58 @@ impl Authority {
         self.events.pop_front()
     }
 
+    /// Something for all other authorities.
+    pub fn poll_transmit(&mut self) -> Option<VoteMessage> {
+        self.transmits.pop_front()
+    }
+
     /// When to call [`Authority::handle_timeout`], and what for.
     pub fn poll_timeout(&self) -> Option<(UnixTime, &'static str)> {
-        if let Some(pending) = &self.pending {
-            return pending.retry.map(|at| (at, "keep again"));
+        let retry = self.retry.map(|at| (at, "keep again"));
+        let ballot = Some((self.ballot_at(), "ballot")).filter(|b| b.0 > self.now);
+        let over = Some((self.vote.times().end, "next vote"));
+        let vote = self.vote.poll_timeout();
+        let all = [retry, ballot, vote, over].into_iter().flatten();
+        all.min_by_key(|t| t.0)
+    }
+
+    /// When our ballot is fixed: shortly before the vote begins.
+    fn ballot_at(&self) -> UnixTime {
+        let times = self.vote.times();
+        let lead = u64::try_from((times.round / 4).as_millis()).unwrap_or(0);
+        UnixTime(times.start.0.saturating_sub(lead.clamp(1, 1000)))
+    }
+
+    /// An epoch whose directory the others have or should have, and this authority lacks: it is to be
+    /// fetched from one of them ([`Authority::handle_fetched`]), again and again.
+    pub fn wanted(&self, now: UnixTime) -> Option<Epoch> {
+        let network = &self.config.network;
+        if network.authorities().len() == 1 {
+            return None;
         }
-        let (target, due, deadline) = self.next_publication();
-        if self.now < due {
-            Some((due, "directory due"))
-        } else if self.now < deadline {
-            Some((deadline, "end of grace"))
-        } else {
-            // Blocked: only a descriptor or the next epoch changes that.
-            let schedule = self.config.network.schedule();
-            let next = schedule.start(schedule.epoch_at(self.now).next());
-            Some((next.max(schedule.start(target)), "next epoch"))
+        let epoch = network.schedule().epoch_at(now);
+        let newest = self.kept.back().map(|k| k.directory.epoch);
+        if newest < Some(epoch) {
+            return Some(epoch);
         }
+        let times = VoteTimes::of(network, epoch.next());
+        let overdue = times.signatures().saturating_add(times.round);
+        (newest == Some(epoch) && now >= overdue).then_some(epoch.next())
+    }
+
+    /// The vote that goes on, or comes next.
+    pub fn vote(&self) -> &Vote {
+        &self.vote
+    }
+
+    /// Whether this authority has a ballot in it.
+    pub fn has_voted(&self) -> bool {
+        self.voted
+    }
+
+    /// Its place in `Network::authorities`.
+    pub fn index(&self) -> u8 {
+        self.index
     }
 
     /// The newest directory, perhaps of the next epoch.
@@ -301,111 +304,191 @@ impl Authority {
         self.descriptors.values()
     }
 
-    /// Nodes on the allow-list, those with a descriptor here, and those of them that would stand in
-    /// the next directory.
+    /// Nodes on the allow-list, those with a descriptor here, and those of them that could stand in the
+    /// directory that is voted on.
     pub fn counts(&self) -> (usize, usize, usize) {
-        let (target, ..) = self.next_publication();
-        let usable = self.usable(target).len();
+        let usable = self.usable(self.vote.epoch()).count();
         (self.admitted.len(), self.descriptors.len(), usable)
     }
 
-    /// Which epoch is next, when its directory is due, and until when it waits for nodes.
-    fn next_publication(&self) -> (Epoch, UnixTime, UnixTime) {
-        let schedule = self.config.network.schedule();
-        let current = schedule.epoch_at(self.now);
-        let after_start = self.started.saturating_add(self.config.grace);
-        let last = self.kept.back().map(|k| k.directory.epoch);
-        match last {
-            None => (current, self.started, after_start),
-            // Nodes are waiting for this one: it is late.
-            Some(last) if last < current => (current, self.started, after_start),
-            // In the middle of its last epoch: half an epoch for nodes to upload new keys, half
-            // for everybody to fetch the result.
-            Some(last) => {
-                let due = schedule.start(last).saturating_add(schedule.length / 2);
-                let grace = self.config.grace.min(schedule.length / 4);
-                (last.next(), due, due.saturating_add(grace).max(after_start))
-            }
+    /// Goes on to the next vote when one is over.
+    fn move_on(&mut self) {
+        let (epoch, times) = (self.vote.epoch(), self.vote.times());
+        if self.now < times.end {
+            return;
         }
+        let newest = self.kept.back().map(|k| k.directory.epoch);
+        let decided = |r: &Record| matches!(r, Record::Directory(e, _) if *e == epoch);
+        let settled = newest >= Some(epoch) || self.records.iter().any(decided);
+        if times.attempt == 0 && !settled {
+            let until = self.kept.back().map(|k| k.directory.valid_until);
+            self.events
+                .push_back(AuthorityEvent::Failed { epoch, until });
+        }
+        self.next_vote();
     }
 
-    /// Descriptors as they would stand in the directory of `epoch`, by ascending id: with keys for
-    /// that epoch and the next and no others, and of the family that the allow-list says.
-    fn usable(&self, epoch: Epoch) -> Vec<NodeDescriptor> {
-        let node = |(id, signed): (&NodeId, &SignedDescriptor)| {
-            let admitted = self.admitted.get(id)?;
-            let mut node = signed.descriptor.clone();
-            node.family = admitted.family;
-            node.sphinx_keys
-                .retain(|k| k.epoch == epoch || k.epoch == epoch.next());
-            (node.sphinx_keys.len() == 2).then_some(node)
+    fn holds_valid(&self) -> bool {
+        let newest = self.kept.back().map(|k| &k.directory);
+        newest.is_some_and(|d| self.now < d.valid_until)
+    }
+
+    fn next_vote(&mut self) {
+        let network = &self.config.network;
+        let current = network.schedule().epoch_at(self.now);
+        let newest = self.kept.back().map(|k| k.directory.clone());
+        let (epoch, times) = if self.holds_valid() {
+            let newest = newest.as_ref().map_or(current, |d| d.epoch);
+            let epoch = newest.max(current).next();
+            (epoch, VoteTimes::of(network, epoch))
+        } else {
+            (current, VoteTimes::again(network, self.now))
         };
-        self.descriptors.iter().filter_map(node).collect()
+        let signed = self.signed.as_ref().filter(|(e, _)| *e == epoch);
+        let signed = signed.map(|(_, s)| s.clone());
+        let own = (self.index, self.secret.clone());
+        self.vote = Vote::at(network.clone(), (epoch, times), own, newest, signed);
+        self.voted = false;
     }
 
-    fn publish(&mut self, epoch: Epoch, usable: Vec<NodeDescriptor>) {
-        let (gateways, mixes): (Vec<_>, Vec<_>) =
-            usable.into_iter().partition(|n| n.role == Role::Gateway);
-        let counts = (mixes.len(), gateways.len());
-        let shared_random = self.shared_random(epoch);
-        let layers = layers::assign(mixes, &mut self.layers, &shared_random);
-        let schedule = self.config.network.schedule();
-        let last = self.kept.back().map(|k| k.directory.hash());
-        let preamble = Preamble {
-            network: *self.config.network.id(),
+    /// Shortly before a vote. Who has signed for a later epoch, or waits for nodes, has no ballot.
+    fn hand_in_ballot(&mut self) {
+        let (epoch, times) = (self.vote.epoch(), self.vote.times());
+        let turned_back = self.signed.as_ref().is_some_and(|(e, _)| *e > epoch);
+        if turned_back || !self.is_ready(epoch, times.attempt > 0) {
+            return;
+        }
+        let ballot = Ballot {
             epoch,
-            schedule,
-            valid_from: schedule.start(epoch),
-            // Twice as long as needed: a late successor then stops no traffic, at the price that
-            // a node that was thrown out is used for one epoch longer by whoever is cut off from
-            // newer directories.
-            valid_until: schedule.start(epoch.next().next()),
-            previous: last.unwrap_or(DirectoryHash([0; 32])),
-            geometry: GeometryHash::current(),
+            previous: self
+                .kept
+                .back()
+                .map_or(DirectoryHash([0; 32]), |k| k.directory.hash()),
             parameters: self.config.parameters.clone(),
-            shared_random,
-            withheld: 0,
+            commitment: [0; 32],
+            admitted: self.admitted.values().copied().collect(),
+            descriptors: self.descriptors.values().cloned().collect(),
         };
-        match Directory::new(preamble, layers, gateways) {
-            Ok(directory) => {
-                let signed = SignedDirectory::sign(&directory, self.index, &self.secret);
-                self.events
-                    .push_back(AuthorityEvent::Persist(epoch, signed.clone()));
-                self.pending = Some(Pending {
-                    directory: Arc::new(directory),
-                    signed,
-                    retry: None,
-                });
-            }
-            Err(_) if self.blocked == Some(epoch) => {}
-            Err(_) => {
-                self.blocked = Some(epoch);
-                let (mixes, gateways) = counts;
-                self.events.push_back(AuthorityEvent::Blocked {
-                    epoch,
-                    mixes,
-                    gateways,
-                });
+        self.vote.handle_ballot(ballot, &mut self.keys, self.now);
+        self.voted = true;
+    }
+
+    /// A vote in its time waits for nobody; one that can be held again waits for all expected nodes or
+    /// the grace, and for a whole path.
+    fn is_ready(&mut self, epoch: Epoch, again: bool) -> bool {
+        let all = self.usable(epoch).count();
+        let mixes = self.usable(epoch).filter(|n| n.role == Role::Mix).count();
+        let gateways = all - mixes;
+        let whole = mixes >= LAYERS && gateways > 0;
+        let waited = self.now >= self.started.saturating_add(self.config.grace);
+        if again && !whole && waited && self.told != Some(epoch) {
+            self.told = Some(epoch);
+            self.events.push_back(AuthorityEvent::TooFewNodes {
+                epoch,
+                mixes,
+                gateways,
+            });
+        }
+        !again || whole && (waited || all >= self.config.expected_nodes)
+    }
+
+    /// Nodes on the allow-list that are alive, with keys for that epoch and the next.
+    fn usable(&self, epoch: Epoch) -> impl Iterator<Item = &NodeDescriptor> {
+        let length = self.config.network.schedule().length;
+        let frozen = self.now.min(self.vote.times().start);
+        let good = move |(id, signed): (&NodeId, &SignedDescriptor)| {
+            let keys = [epoch, epoch.next()];
+            self.admitted.contains_key(id)
+                && is_fresh(signed.published, frozen, length)
+                && keys
+                    .iter()
+                    .all(|e| signed.descriptor.sphinx_key(*e).is_some())
+        };
+        let good = self.descriptors.iter().filter(move |d| good(*d));
+        good.map(|(_, signed)| &signed.descriptor)
+    }
+
+    fn drain_vote(&mut self) {
+        let epoch = self.vote.epoch();
+        while let Some(message) = self.vote.poll_transmit() {
+            self.transmits.push_back(message);
+        }
+        while let Some(event) = self.vote.poll_event() {
+            match event {
+                VoteEvent::Persist(signed) => {
+                    let before = self.signed.as_ref().map(|(e, _)| *e);
+                    let in_hand = |r: &Record| matches!(r, Record::Signature(e, _) if *e >= epoch);
+                    // Once only, whatever the clock does.
+                    if before < Some(epoch) && !self.records.iter().any(in_hand) {
+                        self.record(Record::Signature(epoch, signed));
+                    }
+                }
+                VoteEvent::Decided(signed) => {
+                    let newest = self.kept.back().map(|k| k.directory.epoch);
+                    if newest < Some(epoch) {
+                        self.record(Record::Directory(epoch, signed));
+                    }
+                }
+                VoteEvent::Equivocated(proof) => self
+                    .events
+                    .push_back(AuthorityEvent::Equivocated(epoch, proof)),
+                // Who waits for nodes has no opinion on the others.
+                VoteEvent::Missing(_) | VoteEvent::Blocked(_) if !self.voted => {}
+                // Told by its having no ballot.
+                VoteEvent::Late => {}
+                VoteEvent::SignedTwice(proof) => self
+                    .events
+                    .push_back(AuthorityEvent::SignedTwice(epoch, proof)),
+                VoteEvent::Missing(who) => {
+                    self.events.push_back(AuthorityEvent::Missing(epoch, who))
+                }
+                VoteEvent::Withheld(who) => {
+                    self.events.push_back(AuthorityEvent::Withheld(epoch, who))
+                }
+                VoteEvent::Blocked(why) => {
+                    self.events.push_back(AuthorityEvent::Blocked(epoch, why))
+                }
             }
         }
     }
 
-    /// What no node can foresee or wish for, and this authority cannot choose: its signature over
-    /// the epoch, which Ed25519 makes in one way only. Commit–reveal among several authorities
-    /// takes its place with votes.
-    fn shared_random(&self, epoch: Epoch) -> [u8; 32] {
-        let text = [&self.config.network.id().0[..], &epoch.0.to_be_bytes()].concat();
-        Sha256::digest(self.secret.sign(CONTEXT_RANDOM, &text)).into()
+    fn record(&mut self, record: Record) {
+        self.records.push_back(record);
+        if self.records.len() == 1 {
+            self.hand_out_record();
+        }
+    }
+
+    fn hand_out_record(&mut self) {
+        let first = self.records.front().cloned();
+        self.events.extend(first.map(AuthorityEvent::Persist));
+    }
+
+    fn publish(&mut self, epoch: Epoch, signed: &SignedDirectory) {
+        let newest = self.kept.back().map(|k| k.directory.epoch);
+        let Ok(directory) = signed.verify(&self.config.network) else {
+            return;
+        };
+        if newest >= Some(epoch) {
+            return;
+        }
+        let published = AuthorityEvent::Published(epoch, directory.hash());
+        self.kept.push_back(Kept {
+            directory,
+            document: signed.encode().into(),
+        });
+        while self.kept.len() > KEPT_MAX {
+            self.kept.pop_front();
+        }
+        self.events.push_back(published);
     }
 }
 
-/// Verifies what was kept and puts it in order; of too many, the newest stay.
-fn restore(
-    kept: Vec<SignedDirectory>,
-    network: &Network,
-) -> Result<VecDeque<Kept>, AuthorityError> {
+/// Verifies what was decided and puts it in order; of too many, the newest stay.
+fn restore(kept: Vec<Record>, network: &Network) -> Result<VecDeque<Kept>, AuthorityError> {
     let mut by_epoch = BTreeMap::new();
-    for signed in kept {
+    for record in kept {
+        let signed = record.document();
         let directory = signed.verify(network).map_err(AuthorityError::BadKept)?;
         let document = signed.encode().into();
         by_epoch.insert(
@@ -420,4 +503,22 @@ fn restore(
     Ok(by_epoch.into_values().skip(surplus).collect())
 }
 
-const _: () = assert!(ADMITTED_MAX * 340 <= body::BODY_MAX);
+/// The newest directory that this authority signed. One that is not by its key would let it sign twice.
+fn newest_signed(
+    kept: Vec<Record>,
+    index: u8,
+    network: &Network,
+) -> Result<Option<(Epoch, SignedDirectory)>, AuthorityError> {
+    let mut newest: Option<(Epoch, SignedDirectory)> = None;
+    for record in kept {
+        let signed = record.document();
+        let epoch = signed.epoch();
+        let ours = signed.signers().any(|i| i == index) && signed.verify_signers(network).is_ok();
+        let epoch = epoch.filter(|_| ours);
+        let epoch = epoch.ok_or(AuthorityError::BadSigned)?;
+        if newest.as_ref().is_none_or(|(e, _)| *e < epoch) {
+            newest = Some((epoch, signed.clone()));
+        }
+    }
+    Ok(newest)
+}

@@ -25,7 +25,7 @@ pub mod vote;
 pub use assemble::{Assembled, DOCUMENTS_MAX, DirectoryAssembler, chunk};
 pub use authority::{
     ADMITTED_MAX, Accepted, Admitted, Authority, AuthorityConfig, AuthorityError, AuthorityEvent,
-    DescriptorRefused, KEPT_MAX,
+    DescriptorRefused, KEPT_MAX, Record,
 };
 pub use body::{BODY_MAX, DOCUMENT_MAX, LIST_MAX};
 pub use descriptor::{DESCRIPTOR_MAX, SignedDescriptor};
@@ -34,7 +34,7 @@ pub use document::{
 };
 pub use network::{
     AUTHORITIES_MAX, BOOTSTRAP_MAX, Bootstrap, EPOCH_MAX, EPOCH_MIN, Network, NetworkAuthority,
-    NetworkError, quorum,
+    NetworkError, RECOVERY_ROUND, RECOVERY_ROUND_MIN, quorum,
 };
 pub use network_toml::{NETWORK_TOML_MAX, NetworkTomlError};
 pub use parameters::{EpochSchedule, Parameters, RATE_MAX, Rate};

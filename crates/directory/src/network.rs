@@ -17,6 +17,14 @@ pub const EPOCH_MIN: Duration = Duration::from_secs(1);
 /// No epoch is longer.
 pub const EPOCH_MAX: Duration = Duration::from_secs(30 * 86_400);
 
+/// Length of a round of the votes that are held when no valid directory is left, where
+/// `network.toml` says nothing.
+pub const RECOVERY_ROUND: Duration = Duration::from_secs(5);
+/// No such round is shorter.
+pub const RECOVERY_ROUND_MIN: Duration = Duration::from_millis(10);
+
+const ALONE_ROUND_MAX: Duration = Duration::from_millis(250);
+
 /// Who signs directories, and where to ask it.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct NetworkAuthority {
@@ -43,6 +51,7 @@ pub struct Network {
     authorities: Vec<NetworkAuthority>,
     threshold: u8,
     bootstrap: Vec<Bootstrap>,
+    recovery_round: Duration,
 }
 
 /// Why these values make no network.
@@ -61,6 +70,9 @@ pub enum NetworkError {
     },
     /// The epoch is shorter than [`EPOCH_MIN`], longer than [`EPOCH_MAX`], or not in whole ms.
     EpochLength,
+    /// A round of a recovery vote is shorter than [`RECOVERY_ROUND_MIN`], longer than a day, or not in
+    /// whole ms.
+    RecoveryRound,
     /// A bootstrap gateway has no address or more than four, or there are too many gateways.
     Bootstrap,
     /// An address has port 0 or names no single host.
@@ -84,6 +96,11 @@ impl fmt::Display for NetworkError {
             Self::EpochLength => write!(
                 f,
                 "an epoch lasts 1 second to 30 days, in whole milliseconds"
+            ),
+            Self::RecoveryRound => write!(
+                f,
+                "recovery_round_ms is 10 to 86400000: longer than a message takes between two \
+                 authorities plus what their clocks differ by"
             ),
             Self::Bootstrap => write!(
                 f,
@@ -140,7 +157,19 @@ impl Network {
             authorities,
             threshold,
             bootstrap,
+            recovery_round: RECOVERY_ROUND,
         })
+    }
+
+    /// The same with recovery votes of this pace.
+    pub fn with_recovery_round(mut self, round: Duration) -> Result<Self, NetworkError> {
+        let whole_ms = round.subsec_nanos().is_multiple_of(1_000_000);
+        let day = Duration::from_secs(86_400);
+        if !(RECOVERY_ROUND_MIN..=day).contains(&round) || !whole_ms {
+            return Err(NetworkError::RecoveryRound);
+        }
+        self.recovery_round = round;
+        Ok(self)
     }
 
     /// Drawn once; part of every handshake and every signature.
@@ -161,6 +190,25 @@ impl Network {
     /// So many of them must sign a directory.
     pub fn threshold(&self) -> u8 {
         self.threshold
+    }
+
+    /// Length of a round of a vote that is held when no valid directory is left: longer than a message
+    /// takes plus what two clocks differ by. A whole vote takes half an epoch at most, and who is alone
+    /// waits for nobody.
+    pub fn recovery_round(&self) -> Duration {
+        let stated = match self.authorities.len() {
+            1 => self.recovery_round.min(ALONE_ROUND_MAX),
+            _ => self.recovery_round,
+        };
+        let rounds = u32::try_from(2 * (self.authorities.len().saturating_sub(1) / 3) + 4);
+        let most = self.schedule.length / 2 / rounds.unwrap_or(u32::MAX);
+        // Whole milliseconds: all authorities compute the same moments.
+        let most = Duration::from_millis(u64::try_from(most.as_millis()).unwrap_or(u64::MAX));
+        stated.min(most)
+    }
+
+    pub(crate) fn stated_recovery_round(&self) -> Duration {
+        self.recovery_round
     }
 
     /// Where a new client connects.

@@ -3,7 +3,7 @@
 //! An example with every key stands in `docs/spec/directory.md` §5.
 
 use crate::hex;
-use crate::network::{Bootstrap, Network, NetworkAuthority, NetworkError};
+use crate::network::{Bootstrap, Network, NetworkAuthority, NetworkError, RECOVERY_ROUND};
 use crate::parameters::EpochSchedule;
 use serde::Deserialize;
 use std::fmt;
@@ -56,6 +56,7 @@ struct NetworkToml {
     genesis: u64,
     epoch_ms: u64,
     threshold: u8,
+    recovery_round_ms: Option<u64>,
     #[serde(default)]
     authority: Vec<AuthorityToml>,
     #[serde(default)]
@@ -101,14 +102,20 @@ impl Network {
                 client_addresses: b.addresses,
             })
         });
-        Self::new(
+        let network = Self::new(
             NetworkId(id),
             schedule,
             authorities.collect::<Result<_, _>>()?,
             raw.threshold,
             bootstrap.collect::<Result<_, _>>()?,
-        )
-        .map_err(NetworkTomlError::Network)
+        );
+        let round = raw.recovery_round_ms.map(Duration::from_millis);
+        network
+            .and_then(|n| match round {
+                Some(round) => n.with_recovery_round(round),
+                None => Ok(n),
+            })
+            .map_err(NetworkTomlError::Network)
     }
 
     /// The text that [`Network::from_toml`] reads back to the same value.
@@ -122,6 +129,10 @@ impl Network {
         line("genesis", &schedule.genesis.0);
         line("epoch_ms", &schedule.length.as_millis());
         line("threshold", &self.threshold());
+        if self.stated_recovery_round() != RECOVERY_ROUND {
+            let round = self.stated_recovery_round().as_millis();
+            line("recovery_round_ms", &round);
+        }
         for authority in self.authorities() {
             line(
                 "\n[[authority]]\nidentity",

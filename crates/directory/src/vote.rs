@@ -33,7 +33,8 @@ mod tally;
 pub use ballot::{BALLOT_MAX, Ballot, commitment};
 pub use broadcast::{Equivocation, Taken};
 pub use statement::{STATEMENT_MAX, Statement, StatementKind, StatementRefused};
-pub use tally::{Blocked, Outcome, tally};
+pub(crate) use tally::is_fresh;
+pub use tally::{Blocked, Outcome, republish_after, tally};
 
 use crate::document::Directory;
 use crate::network::Network;
@@ -56,6 +57,9 @@ const SHARE: u32 = 2;
 /// When an epoch's vote does what. All authorities of a network compute the same.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct VoteTimes {
+    /// Which vote on this epoch: 0 is the one in the middle of the epoch before, others are held when no
+    /// valid directory is left ([`VoteTimes::again`]).
+    pub attempt: u32,
     /// First round of ballots.
     pub start: UnixTime,
     /// Length of a round, Δ: longer than a message takes plus what two clocks differ by.
@@ -71,12 +75,12 @@ impl VoteTimes {
     /// and one round of signatures take half of what is left then.
     pub fn of(network: &Network, epoch: Epoch) -> Self {
         let schedule = network.schedule();
-        let faulty = network.authorities().len().saturating_sub(1) / 3;
-        let rounds = u32::try_from(faulty + 1).unwrap_or(u32::MAX);
+        let rounds = rounds(network);
         let end = schedule.start(epoch);
         let half = schedule.length / 2;
         let before = UnixTime(end.0.saturating_sub(millis(half)));
         Self {
+            attempt: 0,
             start: before,
             round: half / SHARE / (2 * rounds + 1),
             rounds,
@@ -84,11 +88,35 @@ impl VoteTimes {
         }
     }
 
-    fn reveals(&self) -> UnixTime {
+    /// The vote to take part in at `now` when no valid directory is left, as in a new network: one on
+    /// the epoch of this moment, with short rounds ([`Network::recovery_round`]). One follows the other
+    /// from the epoch's start on, with half a round between the end of one and the start of the next.
+    pub fn again(network: &Network, now: UnixTime) -> Self {
+        let schedule = network.schedule();
+        let rounds = rounds(network);
+        let round = network.recovery_round();
+        let begin = schedule.start(schedule.epoch_at(now));
+        let period = millis(round * (2 * rounds + 2)).max(1);
+        let lasts = millis(round * (2 * rounds + 1) + round / 2);
+        let since = now.0.saturating_sub(begin.0);
+        let number = since / period + u64::from(since % period >= lasts);
+        let start = UnixTime(begin.0.saturating_add(number * period));
+        Self {
+            attempt: u32::try_from(number + 1).unwrap_or(u32::MAX),
+            start,
+            round,
+            rounds,
+            end: UnixTime(start.0.saturating_add(lasts)),
+        }
+    }
+
+    /// Ballots are fixed, and shares of the randomness go around.
+    pub fn reveals(&self) -> UnixTime {
         self.start.saturating_add(self.round * self.rounds)
     }
 
-    fn signatures(&self) -> UnixTime {
+    /// Everything is known, and signatures go around; there is a directory soon after.
+    pub fn signatures(&self) -> UnixTime {
         self.start.saturating_add(self.round * self.rounds * 2)
     }
 }
@@ -146,7 +174,7 @@ pub struct Vote {
     network: Network,
     epoch: Epoch,
     times: VoteTimes,
-    secret: IdentitySecret,
+    secret: Arc<IdentitySecret>,
     index: u8,
     previous: Option<Arc<Directory>>,
     phase: Phase,
@@ -196,18 +224,30 @@ impl Vote {
         self.reveals.first_counts = first;
     }
 
-    /// The vote on `epoch`'s directory. `previous` is the directory that the new one follows, as far as
-    /// we know; `signed` what we signed for this epoch before a restart, if anything: then we show it,
+    /// The vote on `epoch`'s directory in the middle of the epoch before. `previous` is the directory
+    /// that the new one follows, as far as we know; `signed` what we signed for this epoch before a restart, if anything: then we show it,
     /// collect signatures for it and sign nothing else.
     pub fn new(
         network: Network,
         epoch: Epoch,
-        (index, secret): (u8, IdentitySecret),
+        own: (u8, impl Into<Arc<IdentitySecret>>),
         previous: Option<Arc<Directory>>,
         signed: Option<SignedDirectory>,
     ) -> Self {
         let times = VoteTimes::of(&network, epoch);
-        let broadcast = |kind| Broadcast::new(kind, epoch, index, &network, times.rounds);
+        Self::at(network, (epoch, times), own, previous, signed)
+    }
+
+    /// The same, held at these times.
+    pub fn at(
+        network: Network,
+        (epoch, times): (Epoch, VoteTimes),
+        (index, secret): (u8, impl Into<Arc<IdentitySecret>>),
+        previous: Option<Arc<Directory>>,
+        signed: Option<SignedDirectory>,
+    ) -> Self {
+        let secret = secret.into();
+        let broadcast = |kind| Broadcast::new(kind, (epoch, times), index, &network);
         let mut signatures = Signatures::new(epoch, &network);
         let hash = signed.as_ref().map(SignedDirectory::hash);
         let known = signed.is_some_and(|own| signatures.handle(own, &network));
@@ -365,6 +405,11 @@ impl Vote {
         self.epoch
     }
 
+    /// When it does what.
+    pub fn times(&self) -> VoteTimes {
+        self.times
+    }
+
     /// Authorities whose ballot is here, ascending.
     pub fn heard(&self) -> Vec<u8> {
         self.ballots.heard()
@@ -426,7 +471,7 @@ impl Vote {
         }
         let outcome = tally(
             &self.network,
-            self.epoch,
+            (self.epoch, self.times.start),
             &self.agreed,
             &shares,
             self.previous.as_deref(),
@@ -502,6 +547,12 @@ impl Vote {
 fn indices(flags: impl Iterator<Item = bool>) -> Vec<u8> {
     let set = flags.enumerate().filter(|(_, flag)| *flag);
     set.filter_map(|(i, _)| u8::try_from(i).ok()).collect()
+}
+
+/// Rounds of each broadcast, f + 1.
+fn rounds(network: &Network) -> u32 {
+    let faulty = network.authorities().len().saturating_sub(1) / 3;
+    u32::try_from(faulty + 1).unwrap_or(u32::MAX)
 }
 
 fn millis(duration: Duration) -> u64 {

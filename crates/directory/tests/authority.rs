@@ -1,125 +1,36 @@
-//! The authority in virtual time: when it publishes, whom it takes, and that it never signs twice.
+//! Authorities in virtual time: when they publish, whom they take, what survives restarts, and that
+//! none signs twice for an epoch.
 
 #![allow(clippy::unwrap_used, reason = "a test may fail by panic")]
 
+#[path = "authority/cluster.rs"]
+mod cluster;
 mod common;
 
-use common::{SEED, network_on};
+use cluster::{Cluster, EPOCH_MS, MIXES, NODES, at, config, descriptor, id, places, start, upload};
+use common::SEED;
 use directory::testing::{self, nobodys_key};
+use directory::vote::VoteTimes;
 use directory::{
-    Accepted, Admitted, Authority, AuthorityConfig, AuthorityError, AuthorityEvent,
-    DescriptorRefused, Directory, EpochSchedule, Family, LAYERS, Parameters, Position, Role,
-    SignedDescriptor, SignedDirectory, SphinxKey,
+    Accepted, Authority, AuthorityError, AuthorityEvent, DescriptorRefused, Family, LAYERS, Record,
+    Role, SignedDescriptor, SignedDirectory,
 };
-use std::collections::BTreeMap;
 use std::time::Duration;
-use wire::geometry::FORMAT_SPHINX;
-use wire::ids::{Epoch, NodeId};
+use wire::ids::Epoch;
+use wire::rng::KeyRng;
 use wire::time::UnixTime;
 
-const MIXES: usize = 6;
-const NODES: usize = 9;
-const EPOCH_MS: u64 = 60_000;
-
-fn schedule() -> EpochSchedule {
-    EpochSchedule {
-        genesis: testing::GENESIS,
-        length: Duration::from_millis(EPOCH_MS),
-    }
-}
-
-/// `ms` after genesis.
-fn at(ms: u64) -> UnixTime {
-    UnixTime(testing::GENESIS.0 + ms)
-}
-
-fn role(index: usize) -> Role {
-    if index < MIXES {
-        Role::Mix
-    } else {
-        Role::Gateway
-    }
-}
-
-fn config() -> AuthorityConfig {
-    let admitted = (0..NODES).map(|i| Admitted {
-        identity: testing::node_secret(SEED, i).public(),
-        role: role(i),
-        family: Family::of(&format!("operator {}", i % 3)),
-    });
-    AuthorityConfig {
-        network: network_on(schedule(), 1),
-        parameters: Parameters::localnet(),
-        admitted: admitted.collect(),
-        expected_nodes: NODES,
-        grace: Duration::from_secs(10),
-    }
-}
-
-fn start(kept: Vec<SignedDirectory>, now: UnixTime) -> Authority {
-    Authority::new(config(), testing::authority_secret(SEED, 0), kept, now).unwrap()
-}
-
-/// As a node that runs in `epoch` uploads it: keys for this epoch and the next two.
-fn descriptor(index: usize, epoch: Epoch, published: UnixTime) -> SignedDescriptor {
-    let mut node = testing::node(SEED, index, role(index), epoch, nobodys_key);
-    let third = epoch.next().next();
-    node.sphinx_keys.push(SphinxKey {
-        epoch: third,
-        format: FORMAT_SPHINX,
-        key: nobodys_key(index, third),
-    });
-    let secret = testing::node_secret(SEED, index);
-    SignedDescriptor::sign(node, published, &secret, &testing::network_id(SEED)).unwrap()
-}
-
-fn upload(authority: &mut Authority, indices: impl IntoIterator<Item = usize>, now: UnixTime) {
-    for index in indices {
-        let signed = descriptor(index, schedule().epoch_at(now), now);
-        assert_eq!(
-            authority.handle_descriptor(signed, now),
-            Ok(Accepted::Stored)
-        );
-    }
-}
-
-/// Plays the owner: keeps what is to be kept. Returns what was published.
-fn drain(authority: &mut Authority, disk: &mut Vec<SignedDirectory>, now: UnixTime) -> Vec<u64> {
-    let mut published = Vec::new();
-    while let Some(event) = authority.poll_event() {
-        match event {
-            AuthorityEvent::Persist(_, signed) => {
-                disk.push(signed);
-                authority.handle_persisted(now);
-            }
-            AuthorityEvent::Published(epoch, _) => published.push(epoch.0),
-            AuthorityEvent::Blocked { .. } => {}
-        }
-    }
-    published
-}
-
-fn newest(authority: &Authority) -> &Directory {
-    authority.newest().unwrap().0
-}
-
-fn places(directory: &Directory) -> BTreeMap<NodeId, usize> {
-    let place = |(node, position): (&directory::NodeDescriptor, Position)| match position {
-        Position::Mix { layer, .. } => Some((node.id(), layer)),
-        Position::Gateway { .. } => None,
-    };
-    directory.nodes().filter_map(place).collect()
-}
-
 #[test]
-fn the_first_directory_comes_with_the_last_expected_node() {
-    let (mut authority, mut disk) = (start(Vec::new(), at(1000)), Vec::new());
-    upload(&mut authority, 0..NODES - 1, at(2000));
-    assert!(drain(&mut authority, &mut disk, at(2000)).is_empty());
-    upload(&mut authority, [NODES - 1], at(2500));
-    assert_eq!(drain(&mut authority, &mut disk, at(2500)), [0]);
-    let directory = newest(&authority);
-    assert_eq!(directory.check_time(at(2500)), Ok(()));
+fn alone_the_first_directory_comes_soon_after_the_last_expected_node() {
+    let mut one = Cluster::start(1, 1000);
+    one.upload(0..NODES - 1, 2000);
+    one.run_to(4000);
+    assert!(one.newest(0).is_none());
+    one.upload([NODES - 1], 4000);
+    one.run_to(6000);
+    let directory = one.newest(0).unwrap();
+    assert_eq!(directory.epoch, Epoch(0));
+    assert_eq!(directory.check_time(at(6000)), Ok(()));
     for layer in 0..LAYERS {
         assert_eq!(directory.layer(layer).len(), 2);
     }
@@ -131,166 +42,231 @@ fn the_first_directory_comes_with_the_last_expected_node() {
         let operator = format!("operator {}", index.unwrap() % 3);
         assert_eq!(node.family, Family::of(&operator));
     }
-    assert!(disk[0].verify(&config().network).is_ok());
 }
 
 #[test]
 fn without_all_nodes_it_comes_after_the_grace_and_not_without_a_full_path() {
-    let (mut authority, mut disk) = (start(Vec::new(), at(0)), Vec::new());
-    upload(&mut authority, [0, 1, 6], at(1000));
-    assert_eq!(authority.poll_timeout(), Some((at(10_000), "end of grace")));
-    authority.handle_timeout(at(10_000));
-    let blocked = AuthorityEvent::Blocked {
-        epoch: Epoch(0),
-        mixes: 2,
-        gateways: 1,
-    };
-    assert!(authority.poll_event() == Some(blocked));
-    authority.handle_timeout(at(10_001));
-    assert!(authority.poll_event().is_none(), "told once");
-    assert_eq!(authority.poll_timeout(), Some((at(EPOCH_MS), "next epoch")));
-    upload(&mut authority, [2], at(11_000));
-    assert_eq!(drain(&mut authority, &mut disk, at(11_000)), [0]);
+    let mut one = Cluster::start(1, 0);
+    one.upload([0, 1, 6], 1000);
+    one.run_to(20_000);
+    assert!(one.newest(0).is_none());
+    let told = one.told(0, |e| matches!(e, AuthorityEvent::TooFewNodes { .. }));
+    assert_eq!(told, 1, "once for an epoch");
+    // Who waits for nodes complains of nobody.
+    assert_eq!(one.told(0, |e| matches!(e, AuthorityEvent::Missing(..))), 0);
+    one.upload([2], 20_000);
+    one.run_to(22_000);
+    assert_eq!(one.newest(0).unwrap().nodes().count(), 4);
 }
 
 #[test]
-fn successors_come_in_the_middle_of_the_epoch_before() {
-    let (mut authority, mut disk) = (start(Vec::new(), at(0)), Vec::new());
-    upload(&mut authority, 0..NODES, at(100));
-    assert_eq!(drain(&mut authority, &mut disk, at(100)), [0]);
-    for epoch in 0..20 {
-        let begin = epoch * EPOCH_MS;
-        if epoch > 0 {
-            upload(&mut authority, 0..NODES, at(begin + 1));
+fn successors_come_in_the_second_half_of_the_epoch_before() {
+    for n in [1, 4] {
+        let mut all = Cluster::start(n, 0);
+        all.upload(0..NODES, 100);
+        all.run_to(8000);
+        let mut line = vec![all.newest(0).unwrap()];
+        for epoch in 0..12 {
+            let times = VoteTimes::of(&config(n).network, Epoch(epoch + 1));
+            all.run_to(times.start.0 - at(0).0);
+            assert_eq!(all.newest(0).unwrap().epoch, Epoch(epoch));
+            all.run_to(times.signatures().0 - at(0).0 + 200);
+            for i in 0..n {
+                let newest = all.newest(i).unwrap();
+                assert_eq!(newest.epoch, Epoch(epoch + 1), "of {n}");
+                assert_eq!(newest.hash(), all.newest(0).unwrap().hash());
+            }
+            line.push(all.newest(0).unwrap());
         }
-        let middle = at(begin + EPOCH_MS / 2);
-        assert_eq!(authority.poll_timeout(), Some((middle, "directory due")));
-        authority.handle_timeout(UnixTime(middle.0 - 1));
-        assert!(drain(&mut authority, &mut disk, middle).is_empty());
-        authority.handle_timeout(middle);
-        assert_eq!(drain(&mut authority, &mut disk, middle), [epoch + 1]);
+        // One line, each layer as it was.
+        for pair in line.windows(2) {
+            assert_eq!(pair[1].check_successor_of(&pair[0]), Ok(()));
+            assert_eq!(pair[1].previous, pair[0].hash());
+            assert_eq!(places(&pair[1]), places(&pair[0]));
+            assert_ne!(pair[1].shared_random, pair[0].shared_random);
+        }
+        assert!(all.authority(0).directory(Epoch(12)).is_some());
+        let forgotten = Epoch(12 - directory::KEPT_MAX as u64);
+        assert!(all.authority(0).directory(forgotten).is_none());
     }
-    // One line, each layer as it was, and no more kept than promised.
-    let directories: Vec<_> = disk
-        .iter()
-        .map(|s| s.verify(&config().network).unwrap())
-        .collect();
-    for pair in directories.windows(2) {
-        assert_eq!(pair[1].check_successor_of(&pair[0]), Ok(()));
-        assert_eq!(pair[1].previous, pair[0].hash());
-        assert_eq!(places(&pair[1]), places(&pair[0]));
-        assert_ne!(pair[1].shared_random, pair[0].shared_random);
-    }
-    assert!(authority.directory(Epoch(20)).is_some());
-    assert!(
-        authority
-            .directory(Epoch(20 - directory::KEPT_MAX as u64))
-            .is_none()
-    );
 }
 
 #[test]
-fn a_node_without_the_keys_is_left_out_and_comes_back_to_its_layer() {
-    let (mut authority, mut disk) = (start(Vec::new(), at(0)), Vec::new());
-    upload(&mut authority, 0..NODES, at(100));
-    drain(&mut authority, &mut disk, at(100));
-    let before = places(newest(&authority));
-    // Keys for 0, 1, 2: enough for the directory of 1, not for that of 2.
+fn a_node_that_falls_silent_is_left_out_and_comes_back() {
+    let mut one = Cluster::start(1, 0);
+    one.upload(0..NODES, 100);
+    one.run_to(5000);
+    // One falls silent just too late for the next vote, and comes back after the one after.
     for (epoch, there) in [(0, 0..NODES), (1, 1..NODES), (2, 0..NODES)] {
         let begin = epoch * EPOCH_MS;
-        if epoch > 0 {
-            upload(&mut authority, there.clone(), at(begin + 1));
+        if epoch == 0 {
+            one.run_to(EPOCH_MS / 4 + 5000);
+            one.silence([0]);
+        } else if epoch == 2 {
+            one.upload([0], begin + 1);
         }
-        // The end of the grace, of which a quarter of an epoch is the most.
-        authority.handle_timeout(at(begin + EPOCH_MS * 3 / 4));
-        drain(&mut authority, &mut disk, at(begin + EPOCH_MS * 3 / 4));
-        assert_eq!(newest(&authority).epoch, Epoch(epoch + 1));
-        let count = newest(&authority).nodes().count();
-        assert_eq!(count, there.len(), "in epoch {epoch}");
+        one.run_to(begin + EPOCH_MS * 3 / 4);
+        let newest = one.newest(0).unwrap();
+        assert_eq!(newest.epoch, Epoch(epoch + 1));
+        assert_eq!(newest.nodes().count(), there.len(), "in epoch {epoch}");
     }
-    assert_eq!(places(newest(&authority)), before);
 }
 
 #[test]
 fn an_empty_layer_gets_a_mix_from_the_largest() {
-    let (mut authority, mut disk) = (start(Vec::new(), at(0)), Vec::new());
-    upload(&mut authority, 0..NODES, at(100));
-    drain(&mut authority, &mut disk, at(100));
-    let before = &places(newest(&authority));
-    let in_layer = |layer| (0..MIXES).filter(move |i| before[&id(*i)] == layer);
-    let alive: Vec<_> = in_layer(0).chain(in_layer(1)).chain(MIXES..NODES).collect();
-    upload(&mut authority, alive, at(EPOCH_MS + 1));
-    for ms in [EPOCH_MS + 2, EPOCH_MS + EPOCH_MS * 3 / 4] {
-        authority.handle_timeout(at(ms));
-        drain(&mut authority, &mut disk, at(ms));
-    }
-    let directory = newest(&authority);
+    let mut one = Cluster::start(1, 0);
+    one.upload(0..NODES, 100);
+    one.run_to(5000);
+    let before = places(&one.newest(0).unwrap());
+    let in_layer = |layer| (0..MIXES).filter(|i| before[&id(*i)] == layer).collect();
+    let (first, second): (Vec<_>, Vec<_>) = (in_layer(0), in_layer(1));
+    one.run_to(EPOCH_MS);
+    let there = first.into_iter().chain(second).collect::<Vec<_>>();
+    one.silence((0..MIXES).filter(|i| !there.contains(i)));
+    one.run_to(EPOCH_MS + EPOCH_MS * 3 / 4);
+    let directory = one.newest(0).unwrap();
     assert_eq!(directory.epoch, Epoch(2));
     let mut sizes = [0, 1, 2].map(|l| directory.layer(l).len());
     sizes.sort_unstable();
     assert_eq!(sizes, [1, 1, 2]);
 }
 
-fn id(index: usize) -> NodeId {
-    NodeId::of(&testing::node_secret(SEED, index).public())
-}
-
 #[test]
 fn nothing_is_shown_before_it_is_kept_and_the_same_is_kept_again() {
-    let mut authority = start(Vec::new(), at(0));
+    let mut authority = start(1, 0, Vec::new(), at(0));
     upload(&mut authority, 0..NODES, at(100));
-    let Some(AuthorityEvent::Persist(_, first)) = authority.poll_event() else {
-        panic!("nothing to keep");
+    let mut now;
+    let first = loop {
+        let (next, _) = authority.poll_timeout().unwrap();
+        now = next.0 - at(0).0;
+        authority.handle_timeout(next);
+        if let Some(AuthorityEvent::Persist(record)) = authority.poll_event() {
+            break record;
+        }
     };
+    assert!(matches!(&first, Record::Signature(Epoch(0), _)));
     assert!(authority.newest().is_none());
-    assert!(authority.poll_event().is_none());
-    authority.handle_persist_failed(at(200));
+    authority.handle_persist_failed(at(now + 1));
     // Another descriptor in between changes nothing of what was signed.
-    upload(&mut authority, [0], at(300));
-    assert_eq!(authority.poll_timeout(), Some((at(1200), "keep again")));
-    authority.handle_timeout(at(1200));
-    let again = authority.poll_event();
-    assert!(again == Some(AuthorityEvent::Persist(Epoch(0), first)));
-    authority.handle_persisted(at(1300));
+    upload(&mut authority, [0], at(now + 2));
+    assert!(authority.poll_event().is_none());
+    authority.handle_timeout(at(now + 1001));
+    assert!(authority.poll_event() == Some(AuthorityEvent::Persist(first.clone())));
+    authority.handle_persisted(at(now + 1002));
+    assert!(authority.newest().is_none(), "decided, and not yet kept");
+    loop {
+        match authority.poll_event() {
+            Some(AuthorityEvent::Persist(Record::Directory(Epoch(0), signed))) => {
+                assert!(signed.hash() == first.document().hash());
+                authority.handle_persisted(at(now + 1003));
+                break;
+            }
+            Some(_) => {}
+            None => {
+                let (next, _) = authority.poll_timeout().unwrap();
+                now = next.0 - at(0).0;
+                authority.handle_timeout(next);
+            }
+        }
+    }
     assert!(authority.newest().is_some());
 }
 
 #[test]
+fn one_of_four_is_killed_and_comes_back() {
+    let mut all = Cluster::start(4, 0);
+    all.upload(0..NODES, 100);
+    all.run_to(8000);
+    all.kill(3);
+    all.run_to(EPOCH_MS);
+    let first = all.newest(0).unwrap();
+    assert_eq!(first.epoch, Epoch(1), "three are enough");
+    assert!(all.told(0, |e| *e == AuthorityEvent::Missing(Epoch(1), vec![3])) == 1);
+    // Back after the vote: it has no ballot in it, and fetches what the others decided.
+    all.restart(3);
+    all.run_to(EPOCH_MS + 2000);
+    assert_eq!(all.newest(3).unwrap().hash(), first.hash());
+    all.run_to(2 * EPOCH_MS);
+    assert_eq!(all.newest(3).unwrap().hash(), all.newest(0).unwrap().hash());
+    assert_eq!(all.newest(0).unwrap().epoch, Epoch(2));
+    assert!(all.told(0, |e| matches!(e, AuthorityEvent::Missing(Epoch(2), _))) == 0);
+}
+
+#[test]
+fn a_restart_in_every_part_of_a_vote_signs_nothing_twice_and_is_no_equivocation() {
+    let times = VoteTimes::of(&config(4).network, Epoch(1));
+    let (from, to) = (times.start.0 - at(0).0, times.end.0 - at(0).0);
+    let round = u64::try_from(times.round.as_millis()).unwrap();
+    for moment in (from - round..to).step_by(usize::try_from(round * 3 / 4).unwrap()) {
+        let mut all = Cluster::start(4, 0);
+        all.upload(0..NODES, 100);
+        all.run_to(moment);
+        all.kill(2);
+        all.restart(2);
+        all.run_to(2 * EPOCH_MS - 1);
+        let accused = |e: &AuthorityEvent| matches!(e, AuthorityEvent::Equivocated(..));
+        assert!((0..4).all(|i| all.told(i, accused) == 0), "at {moment}");
+        // One signature for each epoch, and the same directories as the others.
+        all.check_signed_once();
+        assert_eq!(all.newest(0).unwrap().epoch, Epoch(2), "at {moment}");
+        assert_eq!(all.newest(2).unwrap().hash(), all.newest(0).unwrap().hash());
+    }
+}
+
+#[test]
+fn below_the_threshold_there_is_nothing_and_above_it_it_goes_on() {
+    let mut all = Cluster::start(4, 0);
+    all.upload(0..NODES, 100);
+    all.run_to(8000);
+    all.kill(2);
+    all.kill(3);
+    all.run_to(3 * EPOCH_MS);
+    assert_eq!(all.newest(0).unwrap().epoch, Epoch(0));
+    let failed = |e: &AuthorityEvent| matches!(e, AuthorityEvent::Failed { .. });
+    assert!(all.told(0, failed) >= 1);
+    // The first directory is over. The third comes back: they vote at once, on this epoch.
+    all.restart(2);
+    all.run_to(3 * EPOCH_MS + 20_000);
+    let newest = all.newest(0).unwrap();
+    assert_eq!(newest.epoch, Epoch(3));
+    assert_eq!(newest.check_time(at(3 * EPOCH_MS + 20_000)), Ok(()));
+    all.check_signed_once();
+}
+
+#[test]
 fn after_a_restart_it_goes_on_where_it_was() {
-    let mut disk = Vec::new();
-    let mut first = start(Vec::new(), at(0));
-    upload(&mut first, 0..NODES, at(100));
-    drain(&mut first, &mut disk, at(100));
-    // Killed, and started again with nothing but the disk: other nodes come first this time.
-    let mut second = start(disk.clone(), at(200));
-    assert_eq!(newest(&second).hash(), newest(&first).hash());
-    upload(&mut second, (1..NODES).rev(), at(300));
-    assert!(
-        drain(&mut second, &mut disk, at(300)).is_empty(),
-        "signed twice"
-    );
-    upload(&mut second, [0], at(301));
-    second.handle_timeout(at(EPOCH_MS / 2));
-    assert_eq!(drain(&mut second, &mut disk, at(EPOCH_MS / 2)), [1]);
-    assert_eq!(newest(&second).check_successor_of(newest(&first)), Ok(()));
-    assert_eq!(places(newest(&second)), places(newest(&first)));
+    let mut one = Cluster::start(1, 0);
+    one.upload(0..NODES, 100);
+    one.run_to(5000);
+    let first = one.newest(0).unwrap();
+    one.kill(0);
+    one.restart(0);
+    assert_eq!(one.newest(0).unwrap().hash(), first.hash());
+    one.run_to(EPOCH_MS / 2 - 1);
+    assert_eq!(one.newest(0).unwrap().hash(), first.hash(), "signed twice");
+    one.run_to(EPOCH_MS);
+    assert_eq!(one.newest(0).unwrap().check_successor_of(&first), Ok(()));
+    one.check_signed_once();
 }
 
 #[test]
 fn a_clock_that_goes_back_makes_no_second_directory() {
-    let (mut authority, mut disk) = (start(Vec::new(), at(5 * EPOCH_MS)), Vec::new());
-    upload(&mut authority, 0..NODES, at(5 * EPOCH_MS + 1));
-    drain(&mut authority, &mut disk, at(5 * EPOCH_MS + 1));
+    let mut one = Cluster::start(1, 5 * EPOCH_MS);
+    one.upload(0..NODES, 5 * EPOCH_MS + 1);
+    one.run_to(5 * EPOCH_MS + 5000);
+    let newest = one.newest(0).unwrap();
+    assert_eq!(newest.epoch, Epoch(5));
     for ms in [0, EPOCH_MS, 5 * EPOCH_MS, 5 * EPOCH_MS + EPOCH_MS / 2 - 1] {
-        authority.handle_timeout(at(ms));
-        assert!(drain(&mut authority, &mut disk, at(ms)).is_empty());
+        one.turn_clock(ms);
+        one.run_to(ms + 100);
+        assert_eq!(one.newest(0).unwrap().hash(), newest.hash());
     }
-    assert_eq!(disk.len(), 1);
+    one.check_signed_once();
 }
 
 #[test]
 fn refused_descriptors() {
-    let mut authority = start(Vec::new(), at(10 * EPOCH_MS));
+    let mut authority = start(1, 0, Vec::new(), at(10 * EPOCH_MS));
     let now = at(10 * EPOCH_MS + 5000);
     let epoch = Epoch(10);
     let mut refused = |signed| authority.handle_descriptor(signed, now).unwrap_err();
@@ -337,28 +313,32 @@ fn refused_descriptors() {
 
 #[test]
 fn what_cannot_start_says_so() {
-    let outcome = |config, secret, kept| Authority::new(config, secret, kept, at(0)).err();
+    let outcome = |config, secret, kept: Vec<SignedDirectory>| {
+        let kept = kept.into_iter().map(|s| Record::Directory(Epoch(0), s));
+        let keys = KeyRng::from_seed([1; 32]);
+        Authority::new(config, secret, kept.collect(), keys, at(0)).err()
+    };
     let secret = || testing::authority_secret(SEED, 0);
     assert_eq!(
-        outcome(config(), testing::authority_secret(SEED, 9), Vec::new()),
+        outcome(config(1), testing::authority_secret(SEED, 9), Vec::new()),
         Some(AuthorityError::NotListed)
     );
-    let mut four = config();
-    four.network = network_on(schedule(), 4);
-    assert_eq!(
-        outcome(four, secret(), Vec::new()),
-        Some(AuthorityError::NeedsVotes)
-    );
-    let mut slow = config();
+    let mut slow = config(1);
     slow.parameters.key_overlap = Duration::from_millis(EPOCH_MS);
     let bad = AuthorityError::BadParameter("key_overlap");
     assert_eq!(outcome(slow, secret(), Vec::new()), Some(bad));
-    let mut twice = config();
+    let mut twice = config(1);
     twice.admitted.push(twice.admitted[0]);
     let twice = outcome(twice, secret(), Vec::new());
     assert_eq!(twice, Some(AuthorityError::AdmittedTwice(id(0))));
     // Directories of a network with another schedule.
     let foreign = common::signed_by(&common::directory(), &[0]);
-    let bad = outcome(config(), secret(), vec![foreign]);
+    let bad = outcome(config(1), secret(), vec![foreign]);
     assert!(matches!(bad, Some(AuthorityError::BadKept(_))));
+    // Something that another authority signed.
+    let other = common::signed_by(&common::directory(), &[1]);
+    let kept = vec![Record::Signature(Epoch(12), other)];
+    let keys = KeyRng::from_seed([1; 32]);
+    let bad = Authority::new(config(4), secret(), kept, keys, at(0)).err();
+    assert_eq!(bad, Some(AuthorityError::BadSigned));
 }

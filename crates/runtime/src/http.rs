@@ -235,6 +235,24 @@ pub async fn read_body(body: Limited<Incoming>, timeout: Duration) -> Result<Byt
     }
 }
 
+/// [`read_body`] for a body that may have no more than `max` bytes, fewer than
+/// [`HttpLimits::body_max`].
+pub async fn read_short_body(
+    body: Limited<Incoming>,
+    max: usize,
+    timeout: Duration,
+) -> Result<Bytes, BodyError> {
+    if body.size_hint().lower() > max as u64 {
+        return Err(BodyError::TooLarge);
+    }
+    match tokio::time::timeout(timeout, Limited::new(body, max).collect()).await {
+        Ok(Ok(collected)) => Ok(collected.to_bytes()),
+        Ok(Err(error)) if error.is::<LengthLimitError>() => Err(BodyError::TooLarge),
+        Ok(Err(_)) => Err(BodyError::Broken),
+        Err(_elapsed) => Err(BodyError::TooSlow),
+    }
+}
+
 /// Whether a request names this machine's loopback as its host. A web page that made a browser
 /// resolve its own name to 127.0.0.1 is told apart by this; what answers on loopback asks it first.
 pub fn is_for_loopback<B>(request: &hyper::Request<B>) -> bool {

@@ -26,6 +26,8 @@ use wire::ids::{Epoch, NetworkId, SessionAddress};
 use wire::keys::IdentitySecret;
 use wire::rng::{KeyRng, TrafficRng};
 
+/// The first directory comes a fraction of a second after the start.
+const RECOVERY_ROUND: Duration = Duration::from_millis(50);
 /// Clients try to connect from then on.
 const CONNECT_AFTER: Duration = Duration::from_secs(1);
 
@@ -221,7 +223,9 @@ fn build_authority<F: PacketFormat>(
     };
     let id = NetworkId(scenario.derive(Secret::Network, 0));
     let network = Network::new(id, clock.schedule(), vec![authority], 1, Vec::new())
+        .and_then(|n| n.with_recovery_round(RECOVERY_ROUND))
         .expect("a scenario's epochs have a possible length");
+    let keys = KeyRng::from_seed(scenario.derive(Secret::Keys, Actor::Authority.number()));
     let admitted: Vec<_> = mixes
         .iter()
         .map(|m| &m.identity)
@@ -236,7 +240,7 @@ fn build_authority<F: PacketFormat>(
         grace: scenario.epoch_length / 10,
     };
     SimAuthority {
-        sut: Authority::new(config, secret, Vec::new(), clock.unix())
+        sut: Authority::new(config, secret, Vec::new(), keys, clock.unix())
             .expect("a scenario's parameters are possible"),
         network,
         alarm: Alarm::default(),

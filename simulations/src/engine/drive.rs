@@ -61,9 +61,12 @@ impl<F: PacketFormat> Engine<F> {
                 }
                 MixEvent::PublishKeys(keys) => {
                     let network = self.authority.network.id();
-                    let signed = mix.identity.descriptor(keys, self.clock.unix(), network);
-                    let upload = Event::Descriptor(Box::new(signed));
-                    self.queue.push(now, Actor::Authority, upload);
+                    for after in self.scenario.uploads() {
+                        let unix = self.clock.unix().saturating_add(after);
+                        let signed = mix.identity.descriptor(keys.clone(), unix, network);
+                        let upload = Event::Descriptor(Box::new(signed));
+                        self.queue.push(now + after, Actor::Authority, upload);
+                    }
                 }
             }
         }
@@ -79,7 +82,14 @@ impl<F: PacketFormat> Engine<F> {
                         self.fetch_directory(actor, epoch);
                     }
                 }
-                AuthorityEvent::Blocked { .. } => {}
+                // Alone, it has nobody to miss.
+                AuthorityEvent::Missing(..)
+                | AuthorityEvent::Withheld(..)
+                | AuthorityEvent::Equivocated(..)
+                | AuthorityEvent::SignedTwice(..)
+                | AuthorityEvent::Blocked(..)
+                | AuthorityEvent::TooFewNodes { .. }
+                | AuthorityEvent::Failed { .. } => {}
             }
         }
     }
@@ -101,10 +111,12 @@ impl<F: PacketFormat> Engine<F> {
                 }
                 GatewayEvent::PublishKeys(keys) => {
                     let network = self.authority.network.id();
-                    let unix = self.clock.unix();
-                    let signed = gateway.identity.descriptor(keys, unix, network);
-                    let upload = Event::Descriptor(Box::new(signed));
-                    self.queue.push(now, Actor::Authority, upload);
+                    for after in self.scenario.uploads() {
+                        let unix = self.clock.unix().saturating_add(after);
+                        let signed = gateway.identity.descriptor(keys.clone(), unix, network);
+                        let upload = Event::Descriptor(Box::new(signed));
+                        self.queue.push(now + after, Actor::Authority, upload);
+                    }
                 }
                 GatewayEvent::Store { ticket, op } => {
                     let stored = Event::Stored {

@@ -5,6 +5,7 @@
 //! an honest authority takes up in its last round has f + 1 of them, so an honest one signed it
 //! earlier, and passed it on to everybody in time.
 
+use super::VoteTimes;
 use super::statement::{Statement, StatementKind, StatementRefused};
 use crate::network::Network;
 use std::collections::VecDeque;
@@ -30,6 +31,7 @@ pub type Taken = Result<bool, StatementRefused>;
 pub(super) struct Broadcast {
     kind: StatementKind,
     epoch: Epoch,
+    attempt: u32,
     index: u8,
     rounds: u32,
     /// By author: what was taken up, at most [`PASSED_ON_MAX`].
@@ -47,16 +49,16 @@ pub(super) struct Broadcast {
 impl Broadcast {
     pub(super) fn new(
         kind: StatementKind,
-        epoch: Epoch,
+        (epoch, times): (Epoch, VoteTimes),
         index: u8,
         network: &Network,
-        rounds: u32,
     ) -> Self {
         Self {
             kind,
             epoch,
+            attempt: times.attempt,
             index,
-            rounds,
+            rounds: times.rounds,
             extracted: vec![Vec::new(); network.authorities().len()],
             transmits: VecDeque::new(),
             equivocations: VecDeque::new(),
@@ -70,7 +72,8 @@ impl Broadcast {
     /// Says something of one's own, in round 1.
     pub(super) fn say(&mut self, payload: Vec<u8>, network: &Network, secret: &IdentitySecret) {
         let own = (self.index, secret);
-        let statement = Statement::by(self.kind, self.epoch, payload.into(), network, own);
+        let about = (self.kind, self.epoch, self.attempt);
+        let statement = Statement::by(about, payload.into(), network, own);
         if let Some(extracted) = self.extracted.get_mut(usize::from(self.index)) {
             extracted.push(statement.clone());
             self.transmits.push_back(statement);
@@ -85,7 +88,7 @@ impl Broadcast {
         network: &Network,
         secret: &IdentitySecret,
     ) -> Taken {
-        if statement.epoch != self.epoch {
+        if (statement.epoch, statement.attempt) != (self.epoch, self.attempt) {
             return Err(StatementRefused::OtherEpoch);
         }
         let known = self.extracted.get(usize::from(statement.author));

@@ -12,7 +12,7 @@ use wire::keys::{IdentitySecret, SIGNATURE_LEN};
 use super::ballot::BALLOT_MAX;
 
 /// Most bytes of an encoded statement.
-pub const STATEMENT_MAX: usize = 5 + 1 + 8 + 1 + 4 + BALLOT_MAX + 1 + 64 * 65;
+pub const STATEMENT_MAX: usize = 5 + 1 + 8 + 4 + 1 + 4 + BALLOT_MAX + 1 + 64 * 65;
 
 const MAGIC: [u8; 4] = *b"MZVS";
 const VERSION: u8 = 1;
@@ -51,6 +51,8 @@ pub struct Statement {
     pub kind: StatementKind,
     /// About which epoch's directory.
     pub epoch: Epoch,
+    /// In which vote on it ([`super::VoteTimes::attempt`]).
+    pub attempt: u32,
     /// Whose word it is: an index into `Network::authorities`.
     pub author: u8,
     /// The words.
@@ -62,7 +64,7 @@ pub struct Statement {
 /// Why a statement does not count.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum StatementRefused {
-    /// About another epoch than the one that is voted on.
+    /// About another epoch than the one that is voted on, or of another vote on it.
     OtherEpoch,
     /// An index that is no authority's.
     UnknownAuthority,
@@ -91,8 +93,7 @@ impl std::error::Error for StatementRefused {}
 impl Statement {
     /// Something of one's own.
     pub(super) fn by(
-        kind: StatementKind,
-        epoch: Epoch,
+        (kind, epoch, attempt): (StatementKind, Epoch, u32),
         payload: Arc<[u8]>,
         network: &Network,
         (index, secret): (u8, &IdentitySecret),
@@ -100,6 +101,7 @@ impl Statement {
         let mut statement = Self {
             kind,
             epoch,
+            attempt,
             author: index,
             payload,
             signatures: Vec::new(),
@@ -147,17 +149,17 @@ impl Statement {
     }
 
     fn signed_text(&self, network: &NetworkId) -> Vec<u8> {
-        let mut w = Writer::with_capacity(80);
+        let mut w = Writer::with_capacity(84);
         w.put(&network.0).u8(self.kind.number()).u64(self.epoch.0);
-        w.u8(self.author).put(&self.digest());
+        w.u32(self.attempt).u8(self.author).put(&self.digest());
         w.into_vec()
     }
 
     /// Its only encoding, at most [`STATEMENT_MAX`] bytes.
     pub fn encode(&self) -> Vec<u8> {
-        let mut w = Writer::with_capacity(32 + self.payload.len() + 65 * self.signatures.len());
+        let mut w = Writer::with_capacity(36 + self.payload.len() + 65 * self.signatures.len());
         w.put(&MAGIC).u8(VERSION).u8(self.kind.number());
-        w.u64(self.epoch.0).u8(self.author);
+        w.u64(self.epoch.0).u32(self.attempt).u8(self.author);
         w.u32(self.payload.len() as u32).put(&self.payload);
         w.u8(self.signatures.len() as u8);
         for (index, signature) in &self.signatures {
@@ -181,6 +183,7 @@ impl Statement {
             _ => return Err(DecodeError::Invalid("statement kind")),
         };
         let epoch = Epoch(r.u64()?);
+        let attempt = r.u32()?;
         let author = r.u8()?;
         let len = usize::try_from(r.u32()?).unwrap_or(usize::MAX);
         if len > kind.len_max() {
@@ -198,6 +201,7 @@ impl Statement {
         Ok(Self {
             kind,
             epoch,
+            attempt,
             author,
             payload,
             signatures,

@@ -11,14 +11,18 @@ use crate::parameters::Parameters;
 use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
 use std::fmt;
+use std::time::Duration;
 use wire::codec::Writer;
 use wire::geometry::GeometryHash;
 use wire::ids::{DirectoryHash, Epoch, NodeId};
 use wire::time::UnixTime;
 
 const RANDOM: &[u8] = b"mizzle-shared-random-v1";
-/// A descriptor older than so many epochs is nobody's.
-const AGE_MAX: u32 = 3;
+/// A node's clock may be so far ahead.
+const AHEAD_MAX: Duration = Duration::from_secs(120);
+/// A descriptor is fresh for so much of an epoch; nodes publish three in that time
+/// ([`republish_after`]).
+const FRESH_SHARE: u32 = 4;
 
 /// What the ballots come to.
 pub struct Outcome {
@@ -70,10 +74,22 @@ impl fmt::Display for Blocked {
 
 impl std::error::Error for Blocked {}
 
-/// Counts. `ballots` and `shares` by authority; a share counts with its ballot only.
+/// Whether a node that published this is taken to be alive when ballots are fixed at `frozen`.
+pub(crate) fn is_fresh(published: UnixTime, frozen: UnixTime, epoch: Duration) -> bool {
+    let oldest = frozen.0.saturating_sub(millis(epoch / FRESH_SHARE));
+    (UnixTime(oldest)..=frozen.saturating_add(AHEAD_MAX)).contains(&published)
+}
+
+/// How long after a descriptor a node publishes the next, so that two in a row may fail before it is taken
+/// to be dead.
+pub fn republish_after(epoch: Duration) -> Duration {
+    epoch / (3 * FRESH_SHARE)
+}
+
+/// Counts, for the directory of `epoch` and by what was true when the vote began. `ballots` and `shares` by authority; a share counts with its ballot only.
 pub fn tally(
     network: &Network,
-    epoch: Epoch,
+    (epoch, frozen): (Epoch, UnixTime),
     ballots: &[Option<Ballot>],
     shares: &[Option<[u8; 32]>],
     previous: Option<&Directory>,
@@ -90,7 +106,7 @@ pub fn tally(
         return Err(Blocked::Behind(other));
     }
     let parameters = parameters(&votes, previous).ok_or(Blocked::NoParameters)?;
-    let usable = usable(network, epoch, &votes);
+    let usable = usable(network, (epoch, frozen), &votes);
     let (gateways, mixes): (Vec<_>, Vec<_>) =
         usable.into_iter().partition(|n| n.role == Role::Gateway);
     let too_few = Blocked::TooFewNodes {
@@ -140,14 +156,12 @@ fn parameters(votes: &[&Ballot], previous: Option<&Directory>) -> Option<Paramet
 
 /// Nodes that more than half of the ballots admit in one role, each by the newest descriptor that any
 /// ballot has: a node is its own witness, so one honest authority that heard of it is enough.
-fn usable(network: &Network, epoch: Epoch, votes: &[&Ballot]) -> Vec<NodeDescriptor> {
-    let schedule = network.schedule();
-    let begin = schedule.start(epoch);
-    let oldest = UnixTime(
-        begin
-            .0
-            .saturating_sub(u64::from(AGE_MAX) * millis(schedule.length)),
-    );
+fn usable(
+    network: &Network,
+    (epoch, frozen): (Epoch, UnixTime),
+    votes: &[&Ballot],
+) -> Vec<NodeDescriptor> {
+    let length = network.schedule().length;
     let mut newest: BTreeMap<NodeId, Vec<&SignedDescriptor>> = BTreeMap::new();
     for signed in votes.iter().flat_map(|b| &b.descriptors) {
         let of_node = newest.entry(signed.descriptor.id()).or_default();
@@ -169,7 +183,7 @@ fn usable(network: &Network, epoch: Epoch, votes: &[&Ballot]) -> Vec<NodeDescrip
             let keys = [epoch, epoch.next()].map(|e| node.sphinx_key(e).is_some());
             role(node.role) == voted_role
                 && keys == [true, true]
-                && (oldest..begin).contains(&d.published)
+                && is_fresh(d.published, frozen, length)
                 && d.verify(network.id()).is_ok()
         };
         let mut node = candidates.iter().find(good)?.descriptor.clone();
@@ -219,6 +233,6 @@ fn role(role: Role) -> u8 {
     }
 }
 
-fn millis(duration: std::time::Duration) -> u64 {
+fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }

@@ -208,6 +208,7 @@ fn say(world: &World, kind: StatementKind, epoch: Epoch, by: usize, words: Vec<u
     let mut statement = Statement {
         kind,
         epoch,
+        attempt: 0,
         author: by as u8,
         payload: Arc::from(words),
         signatures: Vec::new(),

@@ -41,7 +41,7 @@ fn make(network: &directory::Network, epoch: Epoch, variant: u64) -> Ballot {
             role: role(i),
             family: descriptor.family,
         });
-        let published = UnixTime(start.0 - 5_000_000 + (variant + i as u64) * 1_000);
+        let published = UnixTime(start.0 - 2_600_000 + (variant + i as u64) * 1_000);
         let signed =
             SignedDescriptor::sign(descriptor, published, &node_secret(SEED, i), network.id());
         descriptors.push(signed.unwrap());

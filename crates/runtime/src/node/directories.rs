@@ -1,15 +1,21 @@
 //! A node and the authorities: descriptors up, directories down.
 //!
-//! [`Publisher`] hands the node's newest descriptor to every authority until each has taken it.
+//! [`Publisher`] signs what the node says about itself, again and again, and hands the newest to every
+//! authority until each has taken it.
 //! [`Follower`] fetches directories, checks them, keeps them over a restart and gives them to the
 //! loop in their order. Bytes on the way are [`crate::directory_client`]; whether a document is to be
 //! gone by is `crates/directory`'s to say.
 
+use super::foundation::Foundation;
 use crate::clock::Clock;
 use crate::data_dir::DataDir;
 use crate::directory_client::{DirectoryClient, DirectoryClientError};
 use crate::outbound::Backoff;
-use directory::{DOCUMENT_MAX, Directory, DirectoryRefused, Network, SignedDirectory};
+use directory::vote::{VoteTimes, republish_after};
+use directory::{
+    DOCUMENT_MAX, Directory, DirectoryRefused, Network, NodeDescriptor, SignedDescriptor,
+    SignedDirectory,
+};
 use mizzle_core::gateway::DirectoryDocument;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -17,6 +23,7 @@ use std::time::Duration;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use wire::ids::Epoch;
+use wire::keys::IdentitySecret;
 use wire::rng::{Purpose, TrafficRng};
 use wire::time::UnixTime;
 
@@ -27,26 +34,93 @@ const FIRST_POLLS_MAX: u32 = 240;
 /// Failures of an upload before it is worth a person's look.
 const QUIET_FAILURES: u32 = 5;
 
-/// Uploads what the node says about itself.
+/// Uploads what the node says about itself, and says it again and again: who falls silent is taken to be
+/// dead, and is left out of the next directory.
 pub struct Publisher {
-    newest: watch::Sender<Option<Arc<[u8]>>>,
+    newest: watch::Sender<Option<Arc<NodeDescriptor>>>,
+}
+
+/// Who signs.
+#[derive(Clone)]
+struct Author {
+    identity: Arc<IdentitySecret>,
+    network: Arc<Network>,
+    dir: Arc<DataDir>,
+    clock: Clock,
 }
 
 impl Publisher {
-    /// One task for each authority.
-    pub fn start(network: &Network, rng: &TrafficRng, tasks: &mut JoinSet<()>) -> Self {
-        let newest = watch::Sender::new(None);
+    /// One task for each authority, and one that signs.
+    pub fn start(foundation: &Foundation, rng: &TrafficRng, tasks: &mut JoinSet<()>) -> Self {
+        let (newest, signed) = (watch::Sender::new(None), watch::Sender::new(None));
+        let network = &foundation.network;
         for (authority, salt) in network.authorities().iter().zip(0x7000_0000..) {
             let client = DirectoryClient::new(authority.address);
             let backoff = Backoff::new(rng.clone());
-            tasks.spawn(upload_to(client, newest.subscribe(), backoff, salt));
+            tasks.spawn(upload_to(client, signed.subscribe(), backoff, salt));
         }
+        let author = Author {
+            identity: foundation.identity.clone(),
+            network: network.clone(),
+            dir: foundation.dir.clone(),
+            clock: foundation.clock,
+        };
+        tasks.spawn(author.sign_again_and_again(newest.subscribe(), signed));
         Self { newest }
     }
 
     /// From now on this one; one that is still on its way is given up.
-    pub fn publish(&self, descriptor: &directory::SignedDescriptor) {
-        self.newest.send_replace(Some(descriptor.encode().into()));
+    pub fn publish(&self, descriptor: NodeDescriptor) {
+        self.newest.send_replace(Some(Arc::new(descriptor)));
+    }
+}
+
+impl Author {
+    async fn sign_again_and_again(
+        self,
+        mut newest: watch::Receiver<Option<Arc<NodeDescriptor>>>,
+        signed: watch::Sender<Option<Arc<[u8]>>>,
+    ) {
+        let beat = republish_after(self.network.schedule().length);
+        let mut retiring = false;
+        loop {
+            let descriptor = newest.borrow_and_update().clone();
+            if let Some(descriptor) = descriptor {
+                let was = std::mem::replace(&mut retiring, self.is_retiring());
+                match (was, retiring) {
+                    (false, true) => tracing::info!(
+                        "this node retires: it tells the authorities nothing more, is in no directory \
+                         from the next or the one after on, and serves until it is ended"
+                    ),
+                    (true, false) => tracing::info!("this node does not retire after all"),
+                    (true, true) | (false, false) => {}
+                }
+                if !retiring {
+                    self.sign(&descriptor, &signed);
+                }
+            }
+            tokio::select! {
+                changed = newest.changed() => if changed.is_err() { return },
+                () = tokio::time::sleep(beat) => {}
+            }
+        }
+    }
+
+    fn sign(&self, descriptor: &NodeDescriptor, signed: &watch::Sender<Option<Arc<[u8]>>>) {
+        let Self {
+            identity, network, ..
+        } = self;
+        let now = self.clock.unix();
+        match SignedDescriptor::sign(descriptor.clone(), now, identity, network.id()) {
+            Ok(one) => {
+                signed.send_replace(Some(one.encode().into()));
+            }
+            Err(error) => tracing::error!("this node's own descriptor is refused: {error}"),
+        }
+    }
+
+    fn is_retiring(&self) -> bool {
+        self.dir.file(RETIRING_FILE).exists()
     }
 }
 
@@ -160,7 +234,8 @@ impl Follower {
         }
     }
 
-    /// The directory of this epoch if it is missing, and the next one from the middle on.
+    /// The directory of this epoch if it is missing, and the next one from the moment on when the
+    /// authorities should have signed it.
     fn step(&self, unix: UnixTime) -> Step {
         let schedule = self.network.schedule();
         let epoch = schedule.epoch_at(unix);
@@ -169,12 +244,11 @@ impl Follower {
         }
         let draw = self.rng.tick(Purpose::DirectoryPoll, epoch.0).draw_open01();
         let jitter = self.later_period().mul_f64(draw);
-        let middle = schedule
-            .start(epoch)
-            .saturating_add(schedule.length / 2 + jitter);
         let next = epoch.next();
-        match (unix >= middle, self.held.contains_key(&next)) {
-            (false, _) => Step::Wait(middle),
+        let voted = VoteTimes::of(&self.network, next).signatures();
+        let voted = voted.saturating_add(jitter);
+        match (unix >= voted, self.held.contains_key(&next)) {
+            (false, _) => Step::Wait(voted),
             (true, false) => Step::Ask(next),
             (true, true) => Step::Wait(schedule.start(next)),
         }
@@ -193,13 +267,27 @@ impl Follower {
         }
     }
 
-    /// Asks one authority, each in its turn; for the newest one too while none is held.
+    /// Asks the authorities one after the other, another one first each time, until one has what is
+    /// missing; for the newest one too while none is held.
     async fn ask(&mut self, epoch: Epoch) {
         self.polls = self.polls.saturating_add(1);
         self.asked = (self.asked + 1) % self.clients.len().max(1);
-        let Some(client) = self.clients.get(self.asked).cloned() else {
-            return;
-        };
+        let (before, from) = self.clients.split_at(self.asked);
+        let clients: Vec<_> = from.iter().chain(before).cloned().collect();
+        let mut reached = false;
+        for client in clients {
+            reached |= self.ask_one(&client, epoch).await;
+            if self.held.contains_key(&epoch) {
+                return;
+            }
+        }
+        if !reached && self.polls == FIRST_POLLS_MAX {
+            self.complain("no authority can be reached");
+        }
+    }
+
+    /// Returns whether it answered.
+    async fn ask_one(&mut self, client: &DirectoryClient, epoch: Epoch) -> bool {
         let questions = [Some(epoch), None];
         let questions = if self.held.is_empty() {
             &questions[..]
@@ -208,20 +296,22 @@ impl Follower {
         };
         for question in questions {
             match client.fetch(*question).await {
-                Ok(Some(bytes)) => return self.offer(&bytes, true).await,
+                Ok(Some(bytes)) => {
+                    self.offer(&bytes, true).await;
+                    return true;
+                }
                 Ok(None) => {}
                 Err(error @ DirectoryClientError::Refused { .. }) => {
-                    return self.complain(&error.to_string());
+                    self.complain(&error.to_string());
+                    return true;
                 }
                 Err(DirectoryClientError::Http(error)) => {
                     tracing::debug!(%error, "no directory from an authority");
-                    if self.polls == FIRST_POLLS_MAX {
-                        self.complain("no authority can be reached");
-                    }
-                    return;
+                    return false;
                 }
             }
         }
+        true
     }
 
     /// What was kept over a restart, oldest first. What has expired is left alone.
@@ -311,6 +401,9 @@ impl Follower {
         }
     }
 }
+
+/// As long as this is in a node's data folder, it leaves the network (`mixnode retire`).
+pub const RETIRING_FILE: &str = "retiring";
 
 const FILES: [&str; 2] = ["directory-even.bin", "directory-odd.bin"];
 

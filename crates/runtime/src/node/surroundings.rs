@@ -92,7 +92,7 @@ impl Surroundings {
         let counters = Arc::new(InboundCounters::default());
         listener.start(listeners, &inbound, &counters, shutdown, tasks);
         let polling = foundation.entropy.traffic_rng()?;
-        let publisher = Publisher::start(&network, &polling, tasks);
+        let publisher = Publisher::start(foundation, &polling, tasks);
         let (documents_tx, documents) = mpsc::channel(DOCUMENTS_MAX);
         let dir = foundation.dir.clone();
         tasks.spawn(Follower::new(network, dir, clock, polling, documents_tx).run());
