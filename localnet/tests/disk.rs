@@ -7,102 +7,31 @@
     reason = "a test's helper fails like the test, and says what it saw"
 )]
 
+#[path = "support/disk.rs"]
+mod disk;
 #[path = "support/network.rs"]
 mod support;
+
+use disk::{PATIENCE, SmallDisk, planned, until, while_dead};
 
 use localnet::api::Api;
 use localnet::check::contact_id;
 use localnet::live::{Network, status};
-use localnet::plan::Planned;
 use runtime::http_client::Method;
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::time::{Duration, Instant};
 
-const PATIENCE: Duration = Duration::from_secs(60);
+/// A file that a client keeps.
+const BLOB_LEN: usize = 512 << 10;
+/// Texts of each writer: as many as a contact may have unread.
+const TEXTS: usize = 32;
+/// Bytes of one: a hundred and some cells.
+const TEXT_LEN: usize = 200_000;
+/// Times localnet's rates, while a gateway is being filled.
+const FILL_RATE: f64 = 20.0;
 /// From room on the disk to work (issue and reference ask for 5 s).
 const RECOVERED_MAX: Duration = Duration::from_secs(5);
-
-/// A small file system in the place of a folder, with what was in it.
-struct SmallDisk(PathBuf);
-
-impl SmallDisk {
-    fn under(folder: &Path) -> Option<Self> {
-        let aside = folder.with_extension("aside");
-        std::fs::rename(folder, &aside).unwrap();
-        // Its size is the large file system's; a start makes a new one.
-        let ballast = ["-name", "ballast", "-delete"];
-        let removed = Command::new("find").arg(&aside).args(ballast).status();
-        assert!(removed.unwrap().success());
-        std::fs::create_dir(folder).unwrap();
-        let mounted = Command::new("mount")
-            .args(["-t", "tmpfs", "-o", "size=40m,mode=0700", "tmpfs"])
-            .arg(folder)
-            .status();
-        if !mounted.is_ok_and(|status| status.success()) {
-            println!("SKIPPED: a small file system cannot be mounted here (needs root)");
-            return None;
-        }
-        let copied = Command::new("cp")
-            .arg("-a")
-            .arg(aside.join("."))
-            .arg(folder)
-            .status();
-        assert!(copied.unwrap().success());
-        Some(Self(folder.to_owned()))
-    }
-
-    /// A file of somebody else's that takes all the room there is.
-    fn fill(&self) -> PathBuf {
-        let path = self.0.join("foreign");
-        let mut file = std::fs::File::create(&path).unwrap();
-        let chunk = vec![7; 64 * 1024];
-        while std::io::Write::write_all(&mut file, &chunk).is_ok() {}
-        while std::io::Write::write_all(&mut file, &chunk[..512]).is_ok() {}
-        path
-    }
-}
-
-impl Drop for SmallDisk {
-    fn drop(&mut self) {
-        let _ = Command::new("umount").arg("-l").arg(&self.0).status();
-    }
-}
-
-fn planned(network: &Network, name: &str) -> Planned {
-    let found = network.plan.nodes.iter().find(|n| n.name == name);
-    found.unwrap().clone()
-}
-
-/// `kill -9`, something done to its folder, and a start.
-fn while_dead<T>(network: &mut Network, name: &str, work: impl FnOnce(&Path) -> T) -> T {
-    let folder = planned(network, name).data();
-    network.processes.by_name(name).unwrap().kill().unwrap();
-    let done = work(&folder);
-    network.processes.by_name(name).unwrap().restart().unwrap();
-    done
-}
-
-/// Until `wanted` is true of what `ask` says.
-async fn until<F: Future<Output = Option<Value>>>(
-    what: &str,
-    ask: impl Fn() -> F,
-    wanted: impl Fn(&Value) -> bool,
-) -> Duration {
-    let began = Instant::now();
-    let mut last = None;
-    while began.elapsed() < PATIENCE {
-        if let Some(said) = ask().await {
-            if wanted(&said) {
-                return began.elapsed();
-            }
-            last = Some(said);
-        }
-        tokio::time::sleep(Duration::from_millis(100)).await;
-    }
-    panic!("{what}: not within {PATIENCE:?}; last {last:?}");
-}
 
 async fn send(api: &Api, contact: &str, name: &str, len: usize) -> Result<Value, String> {
     let path = format!("/v1/contacts/{contact}/messages/{name}");
@@ -136,22 +65,12 @@ async fn client_on_a_full_disk(network: &mut Network) -> Option<()> {
     let contact = contact_id(&api, "bob").await.unwrap();
     let contact = contact.as_str();
 
-    // By itself: texts that are accepted are kept; one more is refused, and nothing ends.
-    let mut accepted = 0;
-    let refused = loop {
-        match send(&api, contact, &format!("own-{accepted}"), 200_000).await {
-            Ok(_) => accepted += 1,
-            Err(error) if error.contains("outbox_full") => break None,
-            Err(error) => break Some(error),
-        }
-        assert!(accepted < 300);
-    };
-    println!("alice took {accepted} texts of 200 kB by herself, then: {refused:?}");
-    if let Some(error) = refused {
-        assert!(error.contains("no_room"), "{error}");
-    }
+    client_fills_its_own_disk(network, contact).await;
 
     // By somebody else.
+    let api = network.api("alice").unwrap();
+    let status = || async { api.get("/v1/status").await.ok() };
+    send(&api, contact, "own", 20_000).await.unwrap();
     let foreign = disk.fill();
     until("alice says so", status, |s| {
         s["alarms"].to_string().contains("the disk is full")
@@ -168,7 +87,7 @@ async fn client_on_a_full_disk(network: &mut Network) -> Option<()> {
         s["alarms"].to_string().contains("the disk is full")
     })
     .await;
-    let message = format!("/v1/contacts/{contact}/messages/own-0");
+    let message = format!("/v1/contacts/{contact}/messages/own");
     assert!(api.get(&message).await.is_ok());
 
     std::fs::remove_file(foreign).unwrap();
@@ -188,6 +107,82 @@ async fn client_on_a_full_disk(network: &mut Network) -> Option<()> {
         std::fs::rename(folder.with_extension("aside"), folder).unwrap();
     });
     Some(())
+}
+
+/// Files until one is refused, then texts until one is; a start, reading and deleting while it is full.
+async fn client_fills_its_own_disk(network: &mut Network, contact: &str) {
+    let api = network.api("alice").unwrap();
+    let mut blobs = Vec::new();
+    let refused = loop {
+        match upload(&api, blobs.len()).await {
+            Ok(blob) => blobs.push(blob),
+            Err(error) => break error,
+        }
+        assert!(blobs.len() < 80, "80 MiB on 40");
+    };
+    println!(
+        "alice took {} files of 512 KiB, then: {refused}",
+        blobs.len()
+    );
+    assert!(refused.contains("507") && refused.contains("no_room"));
+    let mut texts = 0;
+    let refused = loop {
+        match send(&api, contact, &format!("own-{texts}"), 200_000).await {
+            Ok(_) => texts += 1,
+            Err(error) => break error,
+        }
+        assert!(texts < 60, "12 MB of texts where no file finds room");
+    };
+    println!("alice took {texts} texts of 200 kB beside them, then: {refused}");
+    assert!(refused.contains("507") && refused.contains("no_room"));
+    let status = || async { api.get("/v1/status").await.ok() };
+    let full = |s: &Value| s["alarms"].to_string().contains("the disk is full");
+    until("alice says that she is full", status, full).await;
+
+    while_dead(network, "alice", |_| ());
+    let api = network.api("alice").unwrap();
+    let status = || async { api.get("/v1/status").await.ok() };
+    // Not ready, for she takes nothing; but fetching goes on.
+    until("alice starts on the disk that she filled", status, |s| {
+        let queues = &s["queues"];
+        let open = queues["inboxes_open"].as_u64() >= queues["inboxes_wanted"].as_u64();
+        s["connected"] == true && open && full(s)
+    })
+    .await;
+    let error = send(&api, contact, "refused-own", 100).await.unwrap_err();
+    assert!(error.contains("no_room"), "{error}");
+    let first = format!("/v1/blobs/{}", blobs[0]);
+    let mut pieces = api.download(&first).await.unwrap();
+    let mut len = 0;
+    while let Some(piece) = pieces.next().await.unwrap() {
+        assert!(piece.iter().all(|b| *b == 0));
+        len += piece.len();
+    }
+    assert_eq!(len, BLOB_LEN);
+    for blob in &blobs {
+        // Answered without a body.
+        let path = format!("/v1/blobs/{blob}");
+        let _ = api.json(Method::DELETE, &path, None).await;
+    }
+    let took = until("alice goes on", status, |s| !full(s)).await;
+    println!("alice: room again after her files were deleted: {took:?}");
+    assert!(took < RECOVERED_MAX, "{took:?}");
+    assert!(api.download(&first).await.is_err(), "it was deleted");
+    send(&api, contact, "after-own", 100).await.unwrap();
+    upload(&api, 1).await.unwrap();
+    let listed = api.get("/v1/blobs").await.unwrap();
+    assert_eq!(listed["blobs"].as_array().unwrap().len(), 1);
+}
+
+/// A file all of whose bytes are `fill`; its name.
+async fn upload(api: &Api, fill: usize) -> Result<String, String> {
+    let (pieces, body) = tokio::sync::mpsc::channel(1);
+    let bytes = bytes::Bytes::from(vec![fill as u8; BLOB_LEN]);
+    pieces.send(bytes).await.unwrap();
+    drop(pieces);
+    let sent = api.upload("/v1/blobs?name=own", BLOB_LEN as u64, body);
+    let sent = sent.await.map_err(|error| format!("{error:#}"))?;
+    Ok(sent["blob"].as_str().unwrap().to_owned())
 }
 
 async fn gateway_on_a_full_disk(network: &mut Network) {
@@ -251,7 +246,104 @@ fn cut(store: &Path) {
     file.unwrap().set_len(len / 2).unwrap();
 }
 
+/// Cells for readers who are away, until the gateway takes no more; a start while it is full; the readers
+/// come back, read and delete, and it takes cells again.
+#[test]
+#[ignore = "mounts file systems, and real time"]
+fn a_gateway_that_fills_its_own_disk_refuses_and_goes_on() {
+    let dir = tempfile::tempdir().unwrap();
+    support::run(async {
+        // Whose writer enters at gateway1 and reader at gateway2 meet at gateway3.
+        let pairs = [("alice", "bob"), ("grace", "heidi")];
+        let mut args = support::args(&dir.path().join("net"), &["--clients", "8"]);
+        args.rate_scale = FILL_RATE;
+        // One inbox may hold more than the disk.
+        args.more.inbox_quota = Some(u16::MAX);
+        let program = Path::new(env!("CARGO_BIN_EXE_localnet"));
+        let mut network = Network::start_with(&args, program).await.unwrap();
+        for idle in ["carol", "dave", "erin", "frank"] {
+            network.processes.by_name(idle).unwrap().kill().unwrap();
+        }
+        let Some(disk) = while_dead(&mut network, "gateway3", SmallDisk::under) else {
+            return;
+        };
+        let node = planned(&network, "gateway3");
+        let ask = || status(&node);
+        let full = |s: &Value| s["inboxes_store"].to_string().contains("disk is full");
+        let ok = |s: &Value| s["inboxes_store"] == "ok";
+        until("the gateway is back", ask, ok).await;
+        let mut contacts = Vec::new();
+        for (writer, reader) in pairs {
+            let api = network.api(writer).unwrap();
+            contacts.push(contact_id(&api, reader).await.unwrap());
+            network.processes.by_name(reader).unwrap().kill().unwrap();
+        }
+        for n in 0..TEXTS {
+            for ((writer, _), contact) in pairs.iter().zip(&contacts) {
+                let api = network.api(writer).unwrap();
+                let name = format!("text-{n}");
+                // The same name again is the same text: a slow machine may ask twice.
+                let sent = || async { send(&api, contact, &name, TEXT_LEN).await.ok() };
+                until("a text is accepted", sent, |_| true).await;
+            }
+        }
+        let took = until("the gateway is full of cells", ask, full).await;
+        let held = status(&node).await.unwrap()["cells"].as_u64().unwrap();
+        println!("gateway3 is full after {took:?} with {held} cells");
+        assert!(held > 1000, "{held} cells fill no 40 MiB");
+
+        // It stays so, refuses, and a start works.
+        tokio::time::sleep(Duration::from_secs(5)).await;
+        let after = status(&node).await.unwrap();
+        assert!(full(&after), "{after}");
+        while_dead(&mut network, "gateway3", |_| ());
+        until("the gateway starts while it is full", ask, |s| {
+            s["ready"] == true && s["cells"].as_u64().is_some_and(|cells| cells + 64 >= held)
+        })
+        .await;
+
+        // Reading and deleting go on, and make room.
+        for (_, reader) in pairs {
+            network
+                .processes
+                .by_name(reader)
+                .unwrap()
+                .restart()
+                .unwrap();
+        }
+        let fewer = |s: &Value| {
+            s["cells"]
+                .as_u64()
+                .is_some_and(|cells| cells < held * 9 / 10)
+        };
+        until("readers read and delete", ask, fewer).await;
+        let took = until("the gateway goes on", ask, ok).await;
+        println!("gateway3: a tenth of its cells gone; takes cells again after {took:?}");
+        assert!(took < RECOVERED_MAX, "{took:?}");
+        for ((writer, _), contact) in pairs.iter().zip(&contacts) {
+            let api = network.api(writer).unwrap();
+            for n in 0..TEXTS {
+                let path = format!("/v1/contacts/{contact}/messages/text-{n}");
+                let state = || async { api.get(&path).await.ok() };
+                until("every text arrives", state, |s| s["state"] == "delivered").await;
+            }
+        }
+        let left = status(&node).await.unwrap();
+        println!(
+            "gateway3: all {} texts delivered; cells left: {}",
+            2 * TEXTS,
+            left["cells"]
+        );
+        assert!(ok(&left), "{left}");
+        network.stop().unwrap();
+        drop(disk);
+    });
+}
+
 async fn damaged_client(network: &mut Network) {
+    let api = network.api("alice").unwrap();
+    let who = api.get("/v1/info").await.unwrap()["contact"].clone();
+    let bob = contact_id(&api, "bob").await.unwrap();
     for damage in [flip, cut] {
         while_dead(network, "alice", |folder| damage(&folder.join("store")));
         let api = network.api("alice").unwrap();
@@ -259,6 +351,10 @@ async fn damaged_client(network: &mut Network) {
         let status = || async { api.get("/v1/status").await.ok() };
         until("alice starts", status, |s| s["ready"] == true).await;
         println!("alice: {}", api.get("/v1/status").await.unwrap()["alarms"]);
+        // Still the same person, and knows whom she knew.
+        let info = api.get("/v1/info").await.unwrap();
+        assert_eq!(info["contact"], who);
+        assert_eq!(contact_id(&api, "bob").await.unwrap(), bob);
     }
     let api = network.api("alice").unwrap();
     let alarms = api.get("/v1/status").await.unwrap()["alarms"].to_string();

@@ -15,7 +15,7 @@ pub const TURN: Duration = Duration::from_micros(200);
 
 /// The same where more packets wait to be unwrapped than a batch or two: then each of them waits for longer than
 /// this anyway, and what turns save is time for those that unwrap.
-pub const CROWDED_TURN: Duration = Duration::from_millis(1);
+pub const CROWDED_TURN: Duration = Duration::from_micros(500);
 
 /// Of one loop, which has a thread for itself.
 pub struct Pace {
