@@ -30,6 +30,9 @@ pub fn time_ns() -> u128 {
     ORIGIN.elapsed().as_nanos()
 }
 
+/// Rows that wait for the disk: more than a minute of them. When full, the relay waits.
+const ROWS_MAX: usize = 1 << 16;
+
 /// Time, direction, length.
 type Row = (u128, &'static str, usize);
 
@@ -44,7 +47,7 @@ pub fn relay(gateway: SocketAddr, csv: &Path) -> Result<SocketAddr> {
     writeln!(file, "time_ns,direction,bytes")?;
     file.flush()?;
     time_ns();
-    let (rows, written) = mpsc::channel();
+    let (rows, written) = mpsc::sync_channel(ROWS_MAX);
     // Apart from the relay, which shall not wait for a disk.
     std::thread::spawn(move || write(file, &written));
     std::thread::spawn(move || {
@@ -66,14 +69,24 @@ pub fn relay(gateway: SocketAddr, csv: &Path) -> Result<SocketAddr> {
 
 fn write(mut file: BufWriter<File>, rows: &mpsc::Receiver<Row>) {
     while let Ok(first) = rows.recv() {
-        for (time, direction, len) in std::iter::once(first).chain(rows.try_iter()) {
-            let _ = writeln!(file, "{time},{direction},{len}");
+        let mut all = std::iter::once(first).chain(rows.try_iter());
+        let written = all
+            .try_for_each(|(time, direction, len)| writeln!(file, "{time},{direction},{len}"))
+            .and_then(|()| file.flush());
+        if let Err(error) = written {
+            // What is missing would look like silence on the link.
+            say!("a capture ends here: it cannot be written: {error}");
+            return;
         }
-        let _ = file.flush();
     }
 }
 
-fn copy(mut from: TcpStream, mut to: TcpStream, direction: &'static str, rows: &mpsc::Sender<Row>) {
+fn copy(
+    mut from: TcpStream,
+    mut to: TcpStream,
+    direction: &'static str,
+    rows: &mpsc::SyncSender<Row>,
+) {
     urgency::run_very_first();
     let mut records = Records::default();
     let mut buffer = vec![0; 64 * 1024];

@@ -12,7 +12,7 @@ use runtime::http_client::Method;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::io::Write as _;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 /// A message that is not there so long after the last one was sent is lost.
@@ -64,6 +64,7 @@ async fn exchange(
     };
     let listeners = listen(network, ledger)?;
     let mut sends = Sends::create(network.capture.as_deref())?;
+    sends.row("ready")?;
     if let Some(bytes) = check.file {
         let api = network.api("alice")?;
         let contact = contact_id(&api, "bob").await?;
@@ -97,7 +98,7 @@ async fn exchange(
 }
 
 /// `sends.csv` beside the captures: when a person pressed *send*, by the captures' clock, so that
-/// anybody can look for a trace of it in them.
+/// anybody can look for a trace of it in them. Its first row says `ready` for the moment from which on all clients were.
 struct Sends(Option<std::fs::File>);
 
 impl Sends {
@@ -194,9 +195,8 @@ pub async fn contact_id(api: &Api, name: &str) -> Result<String> {
 
 /// Messages sent, and those of them that did not come.
 pub(crate) fn sent_and_lost(ledger: &Shared) -> (usize, usize) {
-    let Ok(ledger) = ledger.lock() else {
-        return (0, 0);
-    };
+    // A ledger that somebody left behind in a panic still says what it says.
+    let ledger = ledger.lock().unwrap_or_else(PoisonError::into_inner);
     let lost = ledger.sent.keys().filter(|k| !ledger.came.contains_key(*k));
     (ledger.sent.len(), lost.count())
 }

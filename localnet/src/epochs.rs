@@ -98,6 +98,9 @@ impl EpochWatch {
             self.known.schedule().length.as_secs(),
             in_words(&died)
         );
+        if sent == 0 || passed == 0 {
+            bail!("nothing was sent, or no node says what passed it: that shows nothing");
+        }
         if lost > 0 || rotated > 0 || missing > 0 {
             bail!("a change of epochs must cost nothing");
         }

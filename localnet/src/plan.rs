@@ -96,6 +96,8 @@ pub struct Plan {
     pub network: Network,
     /// Authorities, mixes, gateways, clients.
     pub nodes: Vec<Planned>,
+    /// Whether rates are localnet's own, and no faster.
+    unhurried: bool,
 }
 
 impl Plan {
@@ -122,6 +124,7 @@ impl Plan {
             temporary,
             network,
             nodes,
+            unhurried: args.rate_scale <= 1.0,
         };
         plan.write_files(args)?;
         drop(ports);
@@ -242,7 +245,9 @@ impl Plan {
         writeln!(text, "unwrap_threads = 1")?;
         // A dozen nodes share these cores with the clients, who would come last; and a loop that is run at
         // every wake has no batches to work on.
-        writeln!(text, "realtime = false\nkeep_awake = false")?;
+        // Only the few gateways keep moments that an observer sees, and only at rates that leave room.
+        let realtime = node.role == Role::Gateway && self.unhurried;
+        writeln!(text, "realtime = {realtime}\nkeep_awake = false")?;
         Ok(())
     }
 

@@ -227,12 +227,7 @@ impl BodyError {
 
 /// A request's whole body, within the limits.
 pub async fn read_body(body: Limited<Incoming>, timeout: Duration) -> Result<Bytes, BodyError> {
-    match tokio::time::timeout(timeout, body.collect()).await {
-        Ok(Ok(collected)) => Ok(collected.to_bytes()),
-        Ok(Err(error)) if error.is::<LengthLimitError>() => Err(BodyError::TooLarge),
-        Ok(Err(_)) => Err(BodyError::Broken),
-        Err(_elapsed) => Err(BodyError::TooSlow),
-    }
+    read_short_body(body, usize::MAX, timeout).await
 }
 
 /// [`read_body`] for a body that may have no more than `max` bytes, fewer than
