@@ -195,6 +195,9 @@ pub struct CheckArgs {
     /// Share of round trips that are lost at the mixes.
     #[arg(long, default_value_t = 0.0, value_parser = parse_share)]
     pub loss: f64,
+    /// Alice's entry gateway is killed and away for so long, from a third of the time given by `--seconds` on.
+    #[arg(long, value_parser = parse_time, requires = "seconds")]
+    pub gateway_down: Option<Duration>,
 }
 
 fn parse_share(text: &str) -> Result<f64, String> {

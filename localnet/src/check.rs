@@ -65,6 +65,7 @@ async fn exchange(
     let listeners = listen(network, ledger)?;
     let mut sends = Sends::create(network.capture.as_deref())?;
     sends.row("ready")?;
+    let mut outage = Outage::plan(network, check, started, length)?;
     if let Some(bytes) = check.file {
         let api = network.api("alice")?;
         let contact = contact_id(&api, "bob").await?;
@@ -75,12 +76,14 @@ async fn exchange(
             let due = started + length.mul_f64(f64::from(round) / f64::from(rounds));
             network.watch_until(due).await?;
             watch.look(network).await;
+            outage.step(network, &mut sends)?;
             for (from, to) in [("alice", "bob"), ("bob", "alice")] {
                 sends.row(from)?;
                 send(network, from, to, round, ledger).await?;
             }
         }
         network.watch_until(started + length).await?;
+        outage.step(network, &mut sends)?;
         let deadline = Instant::now() + ARRIVE_MAX;
         while !all_came(ledger) {
             if Instant::now() > deadline {
@@ -97,8 +100,60 @@ async fn exchange(
     result
 }
 
+/// A gateway that is to be away for a while, looked at whenever something is sent.
+struct Outage {
+    gateway: String,
+    /// When it goes, and when it comes back; what is over is gone from here.
+    down: Option<Instant>,
+    back: Option<Instant>,
+}
+
+impl Outage {
+    fn plan(
+        network: &Network,
+        check: &CheckArgs,
+        started: Instant,
+        length: Duration,
+    ) -> Result<Self> {
+        let down = check.gateway_down.map(|_| started + length / 3);
+        let back = down.zip(check.gateway_down).map(|(at, away)| at + away);
+        if back.is_some_and(|at| at > started + length) {
+            bail!(
+                "--gateway-down is over only after --seconds: let it be at most two thirds of it"
+            );
+        }
+        let alice = network.plan.of(Role::Client).next();
+        let entry = alice.and_then(|alice| network.plan.entry_of(alice));
+        Ok(Self {
+            gateway: entry
+                .context("no client has an entry gateway")?
+                .name
+                .clone(),
+            down,
+            back,
+        })
+    }
+
+    fn step(&mut self, network: &mut Network, sends: &mut Sends) -> Result<()> {
+        let now = Instant::now();
+        let gateway = network.processes.by_name(&self.gateway);
+        let gateway = gateway.context("the gateway is no process")?;
+        if self.down.take_if(|at| *at <= now).is_some() {
+            say!("kill -9 {}", self.gateway);
+            gateway.kill()?;
+            sends.row("down")?;
+        } else if self.back.take_if(|at| *at <= now).is_some() {
+            say!("{} again", self.gateway);
+            gateway.restart()?;
+            sends.row("back")?;
+        }
+        Ok(())
+    }
+}
+
 /// `sends.csv` beside the captures: when a person pressed *send*, by the captures' clock, so that
-/// anybody can look for a trace of it in them. Its first row says `ready` for the moment from which on all clients were.
+/// anybody can look for a trace of it in them. Its first row says `ready` for the moment from which on all clients were,
+/// and `down` and `back` stand for a gateway that was killed and started again.
 struct Sends(Option<std::fs::File>);
 
 impl Sends {

@@ -15,6 +15,8 @@ pub struct Process {
     pub node: Planned,
     program: PathBuf,
     child: Child,
+    /// Killed by us, and not started again yet.
+    away: bool,
 }
 
 /// All of them.
@@ -33,6 +35,7 @@ impl Processes {
                 node,
                 program,
                 child,
+                away: false,
             });
         }
         Ok(processes)
@@ -50,7 +53,7 @@ impl Processes {
 
     /// Fails with the name and the log's place when a child has ended by itself.
     pub fn check_alive(&mut self) -> Result<()> {
-        for process in &mut self.all {
+        for process in self.all.iter_mut().filter(|p| !p.away) {
             if let Some(status) = process.child.try_wait()? {
                 let log = process.node.folder.join("log");
                 let tail = tail(&log);
@@ -106,12 +109,14 @@ impl Process {
     pub fn kill(&mut self) -> Result<()> {
         self.child.kill()?;
         self.child.wait()?;
+        self.away = true;
         Ok(())
     }
 
     /// Starts it again after it was killed.
     pub fn restart(&mut self) -> Result<()> {
         self.child = spawn(&self.program, &self.node)?;
+        self.away = false;
         Ok(())
     }
 

@@ -29,7 +29,7 @@ const TEXTS: usize = 32;
 /// Bytes of one: a hundred and some cells.
 const TEXT_LEN: usize = 200_000;
 /// Times localnet's rates, while a gateway is being filled.
-const FILL_RATE: f64 = 20.0;
+const FILL_RATE: f64 = 8.0;
 /// From room on the disk to work (issue and reference ask for 5 s).
 const RECOVERED_MAX: Duration = Duration::from_secs(5);
 

@@ -186,17 +186,77 @@ fn a_file_and_what_is_sent_again_show_nothing() {
     );
 }
 
+/// A gateway is killed, and comes back after half a minute: alice's and dave's entry, and one of those where bob and alice
+/// leave cells for each other. Who enters elsewhere goes on as ever, whatever he waits for and says again; the
+/// two that lost their link are silent, dial at random moments, and then go on as before: the busy one as the idle one.
+#[test]
+#[ignore = "four minutes of real time"]
+fn a_gateway_that_is_away_shows_no_more_than_that() {
+    let root = tempfile::tempdir().unwrap();
+    let folder = root.path().join("away");
+    let talk = ["--messages", "100", "--file", "400000"];
+    let machine = the_machine_itself();
+    finish(start(
+        &folder,
+        &[&talk[..], &["--gateway-down", "30s"]].concat(),
+    ));
+    machine.join().unwrap();
+    println!("tests at α = {ALPHA} each");
+    let off = ["bob", "carol", "erin", "frank"].map(|client| {
+        uplink_is_poisson(&folder, client);
+        downlink_off(&folder, client)
+    });
+    let text = sends_of(&folder);
+    let (down, back) = (sends(&text, "down")[0], sends(&text, "back")[0]);
+    let after = ["alice", "dave"].map(|client| {
+        let up = times(&folder, client, "up");
+        // What was on its way may still be seen.
+        let silent = up.iter().all(|t| *t < down + 0.5 || *t > back);
+        assert!(silent, "{client} sends to nobody");
+        let (before, after): (Vec<f64>, Vec<f64>) = up.iter().partition(|t| **t < down);
+        // The first record of the new link is its Hello.
+        let (hello, after) = (after[0], &after[1..]);
+        println!("{client}: there again after {:.2} s", hello - back);
+        is_poisson(&format!("{client} before"), &before, 500);
+        is_poisson(&format!("{client} after"), after, 500);
+        gaps(after)
+    });
+    let pairs = [
+        ("alice against dave, after", after),
+        (
+            "bob against erin",
+            ["bob", "erin"].map(|c| gaps(&times(&folder, c, "up"))),
+        ),
+        (
+            "bob against erin, downlinks",
+            ["bob", "erin"].map(|c| down_ms(&folder, c)),
+        ),
+    ];
+    for (who, [a, b]) in pairs {
+        let (d, critical) = (ks_two(&a, &b), ks_two_critical(a.len(), b.len()));
+        println!("{who}: D = {d:.4}, critical {critical:.4}");
+        assert!(d < critical, "it shows who is busy");
+    }
+    assert!(
+        off.iter().all(|p99| *p99 < DOWNLINK_JITTER),
+        "the downlink is not constant"
+    );
+}
+
 fn uplink_is_poisson(folder: &Path, client: &str) {
-    let up = times(folder, client, "up");
-    let gaps = gaps(&up);
+    is_poisson(client, &times(folder, client, "up"), 2_000);
+}
+
+fn is_poisson(who: &str, up: &[f64], least: usize) {
+    let gaps = gaps(up);
     let (d, critical) = (ks_exponential(&gaps, UPLINK_RATE), ks_critical(gaps.len()));
     let z = rate_deviation(gaps.len(), up.last().unwrap() - up[0], UPLINK_RATE);
     println!(
-        "{client}: {} uplink gaps, D = {d:.4}, critical {critical:.4}, z = {z:.2}, longest {:.2} s",
+        "{who}: {} uplink gaps, D = {d:.4}, critical {critical:.4}, z = {z:.2}, longest {:.2} s",
         gaps.len(),
         gaps.iter().copied().fold(0.0, f64::max)
     );
-    assert!(gaps.len() >= 2_000, "too few gaps to say anything");
+    assert!(gaps.len() >= least, "too few gaps to say anything");
     assert!(d < critical, "the uplink is not Poisson");
     assert!(z.abs() < RATE_CRITICAL, "the uplink has another rate");
 }

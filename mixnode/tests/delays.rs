@@ -1,7 +1,7 @@
 //! The law of a mix' delays, with a real node under load: never early, seldom late, and exponential as
 //! they were drawn.
 //!
-//! A packet counts as departed when the test, which plays the layer after, has read it, and as arrived
+//! A packet counts as departed when the system has it for the test, which plays the layer after, and as arrived
 //! when the test handed it over: the ways through TLS and loopback are charged to the node.
 
 #![allow(
@@ -14,11 +14,14 @@ use directory::Parameters;
 use mixnode::bench::source::Metronome;
 use mixnode::bench::window::Trial;
 use mixnode::bench::world::Setup;
+use std::collections::BTreeMap;
 use std::time::Duration;
 use wire::rng::{Purpose, TrafficRng};
 
 /// Probability that a mix which keeps the law fails the KS test.
 const ALPHA: f64 = 1e-4;
+/// A tenth of a second in nanoseconds.
+const MOMENT: u64 = 100_000_000;
 
 /// The greatest distance between the sample's distribution and the exponential one.
 fn distance(sample: &mut [f64], mean: f64) -> f64 {
@@ -53,6 +56,33 @@ fn setup(parameters: Parameters, packets: usize) -> Setup {
     setup
 }
 
+/// Whether packets are late all the time, or in moments at which something stood still.
+fn say_when_late(late: &[(u64, i64)]) {
+    let mut moments: BTreeMap<u64, (usize, usize, i64)> = BTreeMap::new();
+    for (due, late) in late {
+        let (all, over, most) = moments.entry(due / MOMENT).or_default();
+        *all += 1;
+        *over += usize::from(*late >= 1_000_000);
+        *most = (*late).max(*most);
+    }
+    let over: usize = moments.values().map(|(_, over, _)| over).sum();
+    let first = moments.keys().next().copied().unwrap_or(0);
+    let mut worst: Vec<_> = moments.iter().collect();
+    worst.sort_by_key(|(_, (_, over, _))| std::cmp::Reverse(*over));
+    let worst = worst.iter().take(20).map(|(at, (all, over, most))| {
+        format!(
+            "{:.1} s: {over} of {all}, {} ms",
+            (*at - first) as f64 / 10.0,
+            most / 1_000_000
+        )
+    });
+    println!(
+        "{over} of {} packets are 1 ms late or more, most in these tenths of seconds: {}",
+        late.len(),
+        worst.collect::<Vec<_>>().join("; ")
+    );
+}
+
 /// Sends `packets` at `rate`; p99 of their lateness in microseconds, and the machine's own.
 fn law(parameters: Parameters, packets: usize, rate: f64) -> (f64, f64) {
     let mean = parameters.delay_mean;
@@ -70,6 +100,11 @@ fn law(parameters: Parameters, packets: usize, rate: f64) -> (f64, f64) {
     assert!(window.missing * 100 < window.numbers.len(), "{window:?}");
     assert!(window.numbers.len() * 10 > packets * 9, "{window:?}");
     assert_eq!(window.early, 0, "packets left before their time");
+    say_when_late(
+        &ledger
+            .late(window.numbers.clone(), trial.world.allowance())
+            .collect::<Vec<_>>(),
+    );
     let mut delays = ledger.delays(window.numbers.clone(), trial.world.allowance());
     let found = distance(&mut delays, mean.as_secs_f64());
     let (n, allowed) = (delays.len(), critical(delays.len()));
@@ -135,14 +170,15 @@ fn delays_of_a_million_packets_are_those_that_were_drawn() {
     };
     let rate = (capacity / 2.0).min(60_000.0);
     let (p99, machine) = law(Parameters::wide(), 1_000_000, rate);
-    if machine > 300.0 {
+    let punctual = p99 < 1000.0;
+    if !punctual && machine > 300.0 {
         println!(
             "SKIPPED: p99 below 1 ms: this machine lets nobody be punctual (p99 {machine:.0} us)"
         );
         return;
     }
     assert!(
-        p99 < 1000.0,
+        punctual,
         "99 of 100 packets leave within 1 ms of their time"
     );
 }

@@ -47,6 +47,13 @@ impl Clock {
         }
     }
 
+    /// A moment that is over, in this clock; never earlier than it was.
+    pub fn instant_of_std(&self, past: std::time::Instant) -> Instant {
+        // The order matters, as below.
+        let elapsed = u64::try_from(past.elapsed().as_nanos()).unwrap_or(u64::MAX);
+        Instant::from_nanos(self.now().as_nanos().saturating_sub(elapsed))
+    }
+
     /// The same moment for `std`; never earlier than `instant`.
     pub fn instant_to_std(&self, instant: Instant) -> std::time::Instant {
         // The order matters: the second reading is the later one, so what is added is not too short.

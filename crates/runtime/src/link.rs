@@ -3,10 +3,11 @@
 //! [`NodeTls`] proves a node's identity in both directions; [`ClientTls`] and [`ClientListenerTls`]
 //! prove the gateway's alone. All of them hand out a [`FrameReader`] and a [`FrameWriter`], after
 //! both ends exchanged their [`Hello`]. What TLS is allowed to do is in `link/tls.rs`; what passes
-//! through it in `link/frames.rs`. Who is dialled, and when, is [`crate::outbound`]; who may
+//! through it in `link/frames.rs`, and when it came in `link/stamped.rs`. Who is dialled, and when, is [`crate::outbound`]; who may
 //! knock, [`crate::inbound`]. Specified in `docs/spec/link.md`.
 
 mod frames;
+mod stamped;
 mod tls;
 
 pub use frames::{FrameReader, FrameWriter};

@@ -5,7 +5,7 @@
 use runtime::clock::Clock;
 use std::ops::Range;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// One line for each packet that may be sent.
 pub struct Ledger {
@@ -65,15 +65,15 @@ impl Ledger {
         set_once(&self.lines[number].sent, self.clock.now().as_nanos());
     }
 
-    /// A packet with this mark came out. The first time counts; how often is counted too.
-    pub fn came(&self, mark: &[u8; 16]) {
-        let now = self.clock.now().as_nanos();
+    /// A packet with this mark came out, just before now. The first time counts; how often is counted too.
+    pub fn came(&self, mark: &[u8; 16], at: Instant) {
+        let at = self.clock.instant_of_std(at).as_nanos();
         let (number, nonce) = mark.split_at(8);
         let number = number.try_into().map_or(u64::MAX, u64::from_be_bytes);
         let line = usize::try_from(number).ok().and_then(|n| self.lines.get(n));
         match line {
             Some(line) if nonce == self.nonce => {
-                set_once(&line.came, now);
+                set_once(&line.came, at);
                 line.times.fetch_add(1, Ordering::Relaxed);
                 self.passed.fetch_add(1, Ordering::Relaxed);
             }
@@ -126,14 +126,23 @@ impl Ledger {
 
     /// How late those of `numbers` came that came: after sent + δ + delay.
     pub fn lateness(&self, numbers: Range<usize>, allowance: Duration) -> Lateness {
-        let late = numbers.filter_map(|number| {
-            let due = self.due(number, allowance)?;
-            let came = self.lines[number].came.load(Ordering::Relaxed);
-            (came > 0).then(|| came as i64 - due as i64)
-        });
-        let mut late: Vec<i64> = late.collect();
+        let late = self.late(numbers, allowance);
+        let mut late: Vec<i64> = late.map(|(_, late)| late).collect();
         late.sort_unstable();
         Lateness(late)
+    }
+
+    /// When each of those of `numbers` that came was due, on the clock, and how late it was; in nanoseconds.
+    pub fn late(
+        &self,
+        numbers: Range<usize>,
+        allowance: Duration,
+    ) -> impl Iterator<Item = (u64, i64)> {
+        numbers.filter_map(move |number| {
+            let due = self.due(number, allowance)?;
+            let came = self.lines[number].came.load(Ordering::Relaxed);
+            (came > 0).then(|| (due, came as i64 - due as i64))
+        })
     }
 
     /// How long those of `numbers` that came were on their way, less δ: what should be the drawn
@@ -191,11 +200,11 @@ mod tests {
         ledger.made(1, Duration::from_secs(1000));
         (0..2).for_each(|n| ledger.sent(n));
         for n in [0, 0, 1] {
-            ledger.came(&ledger.mark(n));
+            ledger.came(&ledger.mark(n), Instant::now());
         }
         let mut other = ledger.mark(2);
         other[15] ^= 1;
-        ledger.came(&other);
+        ledger.came(&other, Instant::now());
         assert_eq!((ledger.passed(), ledger.strangers()), (3, 1));
         assert_eq!(ledger.passed_of(0..3), 2);
         assert_eq!(ledger.doubles_of(0..3), 1);

@@ -1,6 +1,6 @@
-//! The layer after: takes whatever the node sends and writes it down. One thread, which runs first where
-//! the system allows it: a real next mix has cores of its own, and what is measured is when packets
-//! leave, not when this process had time to look.
+//! The layer after: takes whatever the node sends and writes down when it came, by the system's word: a real next mix has
+//! cores of its own, and what is measured is when packets leave, not when this process had time to look. One thread,
+//! which runs first where the system allows it.
 
 use super::failed;
 use super::ledger::Ledger;
@@ -104,9 +104,10 @@ async fn accept(
 async fn read(mut reader: FrameReader, ledger: &Ledger) {
     let mut frames = Vec::new();
     while reader.read_many(&mut frames).await.is_ok() {
+        let arrived = reader.arrived();
         for frame in frames.drain(..) {
             if let Frame::Packet(_, packet) = frame {
-                ledger.came(&Probe::mark_of(&packet));
+                ledger.came(&Probe::mark_of(&packet), arrived);
             }
         }
     }

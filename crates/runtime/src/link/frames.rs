@@ -6,7 +6,7 @@
 //! say holds no buffer of ours: sealed bytes are read into one that all links of a thread share.
 //! `docs/spec/link.md` §2.
 
-use super::{LinkError, WRITE_TIMEOUT};
+use super::{LinkError, WRITE_TIMEOUT, stamped};
 use crate::buffers;
 use crate::stages::TurnMeter;
 use rustls::Connection;
@@ -14,11 +14,10 @@ use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::future::poll_fn;
 use std::io::{self, BufRead, ErrorKind, IoSlice, Write};
-use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, ready};
-use std::time::Duration;
-use tokio::io::{AsyncRead, AsyncWriteExt, ReadBuf};
+use std::time::{Duration, Instant};
+use tokio::io::{AsyncWriteExt, Interest};
 use tokio::net::TcpStream;
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use wire::frame::{Frame, FrameBytes, Hello};
@@ -37,6 +36,8 @@ thread_local! {
 pub struct FrameReader {
     shared: Arc<Mutex<Connection>>,
     tcp: OwnedReadHalf,
+    /// When the newest bytes came of those that were read.
+    arrived: Instant,
     /// Read and not yet handed out; at most what one read gave.
     ready: VecDeque<Frame>,
     /// What ends the link once all that came before is handed out.
@@ -57,11 +58,13 @@ pub struct FrameWriter {
 pub(super) fn open(tcp: TcpStream, mut connection: Connection) -> (FrameReader, FrameWriter) {
     // Every send waits until the socket has taken everything, so little gathers here.
     connection.set_buffer_limit(None);
+    stamped::stamp(&tcp);
     let (read_half, write_half) = tcp.into_split();
     let shared = Arc::new(Mutex::new(connection));
     let mut reader = FrameReader {
         shared: shared.clone(),
         tcp: read_half,
+        arrived: Instant::now(),
         ready: VecDeque::new(),
         ended: None,
         meter: None,
@@ -90,6 +93,7 @@ pub(super) fn take_over(
     let (read_half, write_half) = TcpStream::from_std(whole.into_std()?)?.into_split();
     let reader = FrameReader {
         tcp: read_half,
+        arrived: reader.arrived,
         shared: reader.shared,
         ready: reader.ready,
         ended: reader.ended,
@@ -134,6 +138,11 @@ impl FrameReader {
         Ok(())
     }
 
+    /// When the newest of the frames came that were read last, by the system's word and not by that of this thread.
+    pub fn arrived(&self) -> Instant {
+        self.arrived
+    }
+
     /// Counts what reading costs.
     pub fn measure(&mut self, meter: TurnMeter) {
         self.meter = Some(meter);
@@ -160,32 +169,43 @@ impl FrameReader {
             self.ended = Some(LinkError::Closed);
             return Err(error);
         }
-        poll_fn(|cx| {
-            SEALED.with_borrow_mut(|sealed| {
-                let mut sealed = ReadBuf::new(sealed);
-                self.poll_fill(cx, &mut sealed, give)
-            })
-        })
-        .await
+        poll_fn(|cx| SEALED.with_borrow_mut(|sealed| self.poll_fill(cx, sealed, give))).await
     }
 
     fn poll_fill(
         &mut self,
         cx: &mut Context<'_>,
-        sealed: &mut ReadBuf<'_>,
+        sealed: &mut [u8],
         give: &mut impl FnMut(Frame),
     ) -> Poll<Result<(), LinkError>> {
         let began = self.meter.as_ref().and_then(TurnMeter::begin);
-        ready!(Pin::new(&mut self.tcp).poll_read(cx, sealed))?;
-        if sealed.filled().is_empty() {
+        let len = ready!(self.poll_read(cx, sealed))?;
+        if len == 0 {
             return Poll::Ready(Err(LinkError::Closed));
         }
         // What was whole before something went wrong is still handed out.
-        self.ended = self.open_all(sealed.filled(), give).err();
+        self.ended = self.open_all(&sealed[..len], give).err();
         if let Some(meter) = &mut self.meter {
             meter.end(began);
         }
         Poll::Ready(Ok(()))
+    }
+
+    fn poll_read(&mut self, cx: &mut Context<'_>, into: &mut [u8]) -> Poll<io::Result<usize>> {
+        let tcp: &TcpStream = self.tcp.as_ref();
+        loop {
+            ready!(tcp.poll_read_ready(cx))?;
+            match tcp.try_io(Interest::READABLE, || stamped::read(tcp, into)) {
+                Ok((len, arrived)) => {
+                    self.arrived = arrived;
+                    return Poll::Ready(Ok(len));
+                }
+                // Told of bytes that another read took; try_io has it wait for more.
+                Err(error) if error.kind() == ErrorKind::WouldBlock => {}
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) => return Poll::Ready(Err(error)),
+            }
+        }
     }
 
     /// Hands out every frame that `sealed` completes.

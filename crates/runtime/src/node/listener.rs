@@ -161,7 +161,7 @@ impl NodeListener {
         loop {
             let ended = reader.read_many(&mut frames).await.err();
             heard.store(true, Ordering::Relaxed);
-            let received_at = self.clock.now();
+            let received_at = self.clock.instant_of_std(reader.arrived());
             let order = receive(&mut frames, &mut packets, |hint, packet| Received {
                 hint,
                 packet,

@@ -1,7 +1,7 @@
 //! One thread that reads what the layer before sends, and does nothing else.
 //!
-//! A packet's time counts from when it is read, so where a reader has to wait for a core, packets
-//! leave late by that much and the node itself does not know. This thread is urgent where the others are not
+//! A packet's time counts from when the system had it ([`crate::link::FrameReader::arrived`]), which hides a reader's wait for a core in
+//! δ, but only some milliseconds of it, and of bytes that are read at once the last ones count for all. So this thread is urgent where the others are not
 //! ([`crate::urgency`]): for a packet it only opens a record. Handshakes, which anybody can ask for
 //! and each of which costs as much as many packets, stay with the ordinary tasks, and so do links of clients.
 //!
