@@ -376,6 +376,7 @@ impl Node {
         let sample = Sample {
             hop: self.gateway.hop(),
             loops: self.gateway.loop_count(),
+            alarm: self.gateway.loop_alarm(),
             links: self.neighbours.up(),
             unwrap_queued: self.pool.door().queued(),
             tags_failing: self.keeper.is_failing(),

@@ -179,8 +179,8 @@ async fn start(
     let readers = Readers::start(settings.hurrying())?;
     let ways = (pool.door().lanes(), stages, readers);
     let around = Surroundings::start(&mut foundation, listeners, limits, ways, shutdown, tasks)?;
-    let entropy = &mut foundation.entropy;
-    let loss = config.test_loss.map(|p| TestLoss::new(p, entropy));
+    let (dir, entropy) = (&foundation.dir, &mut foundation.entropy);
+    let loss = config.test_loss.map(|p| TestLoss::new(p, dir, entropy));
     let loss = loss.transpose()?;
     let node = Node {
         foundation,
@@ -281,10 +281,12 @@ impl Node {
 
     fn copy_counts(&mut self) {
         self.meter.settle();
+        self.loss.iter_mut().for_each(TestLoss::look);
         self.mix.handle_intake(&self.pool.door().take_counts());
         let sample = Sample {
             hop: self.mix.hop(),
             loops: self.mix.loop_count(),
+            alarm: self.mix.loop_alarm(),
             links: self.neighbours.up(),
             unwrap_queued: self.pool.door().queued(),
             tags_failing: self.keeper.is_failing(),

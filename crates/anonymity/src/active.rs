@@ -1,7 +1,7 @@
 //! n−1 attacks and loops as alarm: to watch one packet alone in a mix, the adversary keeps everybody else's
 //! out until the mix is empty but for a remainder; loops that the mix sends to itself go missing meanwhile.
 
-use crate::special::poisson_cdf;
+use crate::special::{gamma_quantile, poisson_cdf};
 use crate::value::{NOT_A_SHARE, NOT_POSITIVE, Value, not_negative, positive, share};
 
 /// Seconds for which a mix of mean pool ρ must be blocked until `left` others are in it on average:
@@ -87,4 +87,13 @@ pub fn time_to_notice(loops: f64, dropped: f64, miss: f64) -> Value {
         return Value::undefined(NOT_POSITIVE);
     }
     Value::exact(-miss.ln() / (loops * dropped))
+}
+
+/// Seconds in which `in_a_row` loops at rate λ have been sent, with certainty 1 − `miss`: how long everything must be
+/// dropped until so many in a row are lost. Exact: the quantile of a Γ distribution over λ.
+pub fn time_to_lose(in_a_row: u32, loops: f64, miss: f64) -> Value {
+    if in_a_row == 0 || !positive(&[loops, miss]) || miss >= 1.0 {
+        return Value::undefined(NOT_POSITIVE);
+    }
+    Value::exact(gamma_quantile(f64::from(in_a_row), 1.0 - miss) / loops)
 }

@@ -11,7 +11,7 @@ use crate::echo::LoopCount;
 use crate::hop::{
     Arrival, HopConfig, HopNode, IntakeCounts, KeepOrder, Kept, KeptKey, KeyFor, KeyTable, Taken,
 };
-use crate::loops::Loops;
+use crate::loops::{LoopAlarm, Loops};
 use crate::stored::{InboxKey, StoreOp, StoredInbox};
 use crate::transmit::{Peer, Transmit};
 use directory::{Directory, SphinxKey};
@@ -297,6 +297,11 @@ impl<F: PacketFormat> Gateway<F> {
     /// Its own loops.
     pub fn loop_count(&self) -> LoopCount {
         self.loops.count()
+    }
+
+    /// Whether too many of its own loops were lost.
+    pub fn loop_alarm(&self) -> &LoopAlarm {
+        self.loops.alarm()
     }
 
     /// How many clients are connected; a number that goes up and down, and nothing else.

@@ -18,7 +18,7 @@
 //! Reading order: [`view`] (which directory holds now) · [`echo`] (how a request and its reply block
 //! are built) · [`stream`] (Poisson ticks) · [`hop`] (what every node does with a packet) · [`mix`] ·
 //! [`gateway`] · [`client`] · [`guard`] (which gateway a client enters through) ·
-//! [`latency`] (what the rates imply).
+//! [`loops`] (a node's own loops, and their alarm) · [`latency`] (what the rates imply).
 
 pub mod client;
 pub mod echo;
@@ -26,7 +26,7 @@ pub mod gateway;
 pub mod guard;
 pub mod hop;
 pub mod latency;
-mod loops;
+pub mod loops;
 pub mod mix;
 pub mod stored;
 pub mod stream;

@@ -1,5 +1,9 @@
 //! A node's own loops: cover requests whose replies come back to it. Loss of loops is the alarm for
-//! dropping attacks. Clients' loops are a stream of their own in [`crate::client`].
+//! dropping attacks ([`LoopAlarm`]). Clients' loops are a stream of their own in [`crate::client`].
+
+mod alarm;
+
+pub use alarm::{EVIDENCE, LoopAlarm, NATURAL, false_alarms, natural};
 
 use crate::echo::{self, Address, Asker, LoopCount, Pending, Plan, Waiting, Ways};
 use crate::hop::HopNode;
@@ -14,7 +18,11 @@ use wire::rng::{KeyRng, Purpose, TrafficRng};
 use wire::time::Instant;
 
 /// A loop that is not back so long after it was due counts as lost.
-const SLACK: Duration = Duration::from_secs(2);
+pub const SLACK: Duration = Duration::from_secs(2);
+/// Loops of so long a time after the first directory are not judged: neighbours start too.
+pub const SETTLE: Duration = Duration::from_secs(30);
+/// Links that the loop of a mix crosses, in whichever layer it stands, and that of a gateway.
+const LINKS: [u32; 2] = [4, 8];
 /// A loop is built so long before its tick, so that building it makes nothing late.
 const LEAD: Duration = Duration::from_millis(20);
 /// Most loops on their way; at λM = 10/s and a minute of delays, 600.
@@ -25,20 +33,27 @@ pub(crate) struct Loops<F: PacketFormat> {
     purpose: Purpose,
     traffic: TrafficRng,
     stream: Option<PoissonStream>,
-    pending: Pending<F, ()>,
+    /// And whether what becomes of them is judged.
+    pending: Pending<F, bool>,
     count: LoopCount,
+    alarm: LoopAlarm,
+    /// Since when loops are judged.
+    settled: Option<Instant>,
 }
 
 impl<F: PacketFormat> Loops<F> {
     /// None before the first directory.
     pub(crate) fn new(purpose: Purpose, traffic: TrafficRng) -> Self {
         let (pending, count) = (Pending::new(PENDING_MAX), LoopCount::default());
+        let links = LINKS[usize::from(purpose != Purpose::MixLoop)];
         Self {
             purpose,
             traffic,
             stream: None,
             pending,
             count,
+            alarm: LoopAlarm::new(links),
+            settled: None,
         }
     }
 
@@ -49,6 +64,7 @@ impl<F: PacketFormat> Loops<F> {
             None => {
                 let start = now + LEAD;
                 self.stream = Some(PoissonStream::new(self.purpose, rate, &self.traffic, start));
+                self.settled = Some(now + SETTLE);
             }
         }
     }
@@ -64,14 +80,22 @@ impl<F: PacketFormat> Loops<F> {
             .take(&surb)
             .ok_or(DiscardReason::UnknownReply)?;
         F::open_reply(&waiting.recovery, payload)?;
-        self.count.returned += 1;
+        self.handle_outcome(false, waiting.what);
         Ok(())
+    }
+
+    fn handle_outcome(&mut self, lost: bool, judged: bool) {
+        self.count.lost += u64::from(lost);
+        self.count.returned += u64::from(!lost);
+        if judged {
+            self.alarm.handle_outcome(lost);
+        }
     }
 
     /// Builds the loops that are due within the lead and hands them to `hop`.
     pub(crate) fn handle_timeout(&mut self, hop: &mut HopNode<F>, keys: &mut KeyRng, now: Instant) {
-        while self.pending.pop_lost(now).is_some() {
-            self.count.lost += 1;
+        while let Some(judged) = self.pending.pop_lost(now) {
+            self.handle_outcome(true, judged);
         }
         while let Some(tick) = self.pop_tick(now) {
             self.send(&tick, hop, keys, now);
@@ -126,10 +150,10 @@ impl<F: PacketFormat> Loops<F> {
             recovery: built.recovery,
             expected,
             deadline,
-            what: (),
+            what: self.settled.is_some_and(|from| tick.at >= from),
         };
-        if self.pending.insert(built.surb, waiting).is_some() {
-            self.count.lost += 1;
+        if let Some(judged) = self.pending.insert(built.surb, waiting) {
+            self.handle_outcome(true, judged);
         }
     }
 
@@ -146,5 +170,10 @@ impl<F: PacketFormat> Loops<F> {
     /// Sent, returned, lost.
     pub(crate) fn count(&self) -> LoopCount {
         self.count
+    }
+
+    /// Whether too many were lost.
+    pub(crate) fn alarm(&self) -> &LoopAlarm {
+        &self.alarm
     }
 }

@@ -4,7 +4,7 @@ use crate::echo::LoopCount;
 use crate::hop::{
     Arrival, HopConfig, HopNode, IntakeCounts, KeepOrder, Kept, KeptKey, KeyFor, KeyTable, Taken,
 };
-use crate::loops::Loops;
+use crate::loops::{LoopAlarm, Loops};
 use crate::transmit::Transmit;
 use directory::{Directory, SphinxKey};
 use sphinx::{DiscardReason, PacketFormat};
@@ -155,5 +155,10 @@ impl<F: PacketFormat> Mix<F> {
     /// Its own loops.
     pub fn loop_count(&self) -> LoopCount {
         self.loops.count()
+    }
+
+    /// Whether too many of its own loops were lost.
+    pub fn loop_alarm(&self) -> &LoopAlarm {
+        self.loops.alarm()
     }
 }

@@ -8,8 +8,9 @@
 //!
 //! Reading order: [`command`] (the verbs) · [`settings`] (what a configuration must say) ·
 //! [`foundation`] (what is opened before anything runs) · [`surroundings`] (what is started around
-//! the loop) · [`directories`] · [`listener`] · [`neighbours`] · [`board`].
+//! the loop) · [`directories`] · [`listener`] · [`neighbours`] · [`board`] · [`alarm`].
 
+pub mod alarm;
 pub mod board;
 pub mod command;
 pub mod directories;

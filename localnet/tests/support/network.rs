@@ -15,10 +15,12 @@ pub(crate) fn args(dir: &Path, extra: &[&str]) -> NetworkArgs {
 }
 
 pub(crate) async fn start(dir: &Path, extra: &[&str]) -> Network {
+    start_with(&args(dir, extra)).await
+}
+
+pub(crate) async fn start_with(args: &NetworkArgs) -> Network {
     let program = Path::new(env!("CARGO_BIN_EXE_localnet"));
-    Network::start_with(&args(dir, extra), program)
-        .await
-        .unwrap()
+    Network::start_with(args, program).await.unwrap()
 }
 
 pub(crate) fn run(test: impl Future<Output = ()>) {

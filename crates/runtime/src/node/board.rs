@@ -1,8 +1,9 @@
-//! What an operator sees of a node: metrics, status, and the alarm when own loops do not come back.
+//! What an operator sees of a node: metrics and status, with the alarm when own loops do not come back.
 //!
 //! The loop copies the machine's counts here twice a second; `GET /metrics` and `GET /status` on
 //! loopback show the last copy. Counts of a whole node, never of a client or a packet.
 
+use super::alarm::Alarm;
 use super::figure::Anonymity;
 use crate::http::{self, HttpLimits, Method, Request, Response, StatusCode};
 use crate::metrics::{NodeMetrics, render, set_counter};
@@ -11,6 +12,7 @@ use crate::stages::{StageMetrics, Stages};
 use directory::Position;
 use mizzle_core::echo::LoopCount;
 use mizzle_core::hop::HopNode;
+use mizzle_core::loops::LoopAlarm;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::registry::Registry;
 use serde_json::{Map, Value, json};
@@ -25,10 +27,6 @@ use wire::time::Instant;
 
 /// How often the loop copies its counts.
 pub const COPY_PERIOD: Duration = Duration::from_millis(500);
-/// Loops are judged by what became of them in so long a time.
-const ALARM_WINDOW: Duration = Duration::from_secs(30);
-/// With fewer answers in a window, nothing is said.
-const ALARM_LEAST: u64 = 10;
 /// A packet that leaves later than this after its time is late.
 const LATE: Duration = Duration::from_millis(1);
 
@@ -42,7 +40,7 @@ pub struct Board {
     stages: StageMetrics,
     sent: u64,
     late: u64,
-    alarm: LoopAlarm,
+    alarm: Alarm,
     anonymity: Anonymity,
     status: watch::Sender<String>,
 }
@@ -53,6 +51,8 @@ pub struct Sample<'a, F: PacketFormat> {
     pub hop: &'a HopNode<F>,
     /// Its own loops.
     pub loops: LoopCount,
+    /// Whether too many of them were lost.
+    pub alarm: &'a LoopAlarm,
     /// Links that stand, and all of them.
     pub links: (usize, usize),
     /// Packets that wait for a thread.
@@ -77,6 +77,7 @@ impl Board {
         let loops_lost = Counter::default();
         let lost = "Own loops that did not come back in time";
         registry.register("mizzle_loops_lost", lost, loops_lost.clone());
+        let alarm = Alarm::register(registry);
         Self {
             role,
             node: directory::hex::encode(&node.0),
@@ -86,7 +87,7 @@ impl Board {
             stages: stages.register(registry),
             sent: 0,
             late: 0,
-            alarm: LoopAlarm::default(),
+            alarm,
             anonymity: Anonymity::default(),
             status: watch::Sender::new("{\"ready\":false}".into()),
         }
@@ -109,6 +110,7 @@ impl Board {
         let Sample {
             hop,
             loops,
+            alarm,
             links,
             unwrap_queued,
             tags_failing,
@@ -128,8 +130,9 @@ impl Board {
         let epoch = hop.view.current(now).map(|d| d.epoch.0);
         let shown = epoch.and_then(|e| i64::try_from(e).ok()).unwrap_or(-1);
         self.metrics.epoch.set(shown);
-        self.alarm.judge(loops, now);
-        let delay_mean = hop.view.current(now).map(|d| d.parameters.delay_mean);
+        let parameters = hop.view.current(now).map(|d| &d.parameters);
+        self.alarm.copy(alarm, parameters);
+        let delay_mean = parameters.map(|p| p.delay_mean);
         self.anonymity.judge(counters.forwarded, delay_mean, now);
         let position = hop.position(now);
         let discarded: Map<String, Value> = counters
@@ -156,7 +159,9 @@ impl Board {
             "loops_sent": loops.sent,
             "loops_returned": loops.returned,
             "loops_lost": loops.lost,
-            "loop_alarm": self.alarm.raised,
+            "loop_alarm": alarm.is_raised(),
+            "loop_alarms": alarm.times(),
+            "loop_alarm_within_s": self.alarm.within_s(),
             "anonymity": self.anonymity.status(),
             "tags_failing": tags_failing,
             "cpu_us": self.stages.micros(),
@@ -230,76 +235,5 @@ fn answer(request: &Request, registry: &Registry, status: &watch::Receiver<Strin
             StatusCode::NOT_FOUND,
             "only /metrics and /status are here\n",
         ),
-    }
-}
-
-/// Watches the share of own loops that are lost.
-#[derive(Default)]
-struct LoopAlarm {
-    /// Where this window began, and the counts then.
-    window: Option<(Instant, LoopCount)>,
-    /// The first window is the start of the node, when neighbours may still be missing.
-    settled: bool,
-    raised: bool,
-}
-
-impl LoopAlarm {
-    fn judge(&mut self, loops: LoopCount, now: Instant) {
-        if loops.sent == 0 {
-            return;
-        }
-        let (began, before) = *self.window.get_or_insert((now, loops));
-        if now - began < ALARM_WINDOW {
-            return;
-        }
-        let lost = loops.lost - before.lost;
-        let of = lost + loops.returned - before.returned;
-        self.window = Some((now, loops));
-        if !std::mem::replace(&mut self.settled, true) || of < ALARM_LEAST {
-            return;
-        }
-        let bad = lost * 10 > of;
-        if bad {
-            tracing::warn!(
-                lost,
-                of,
-                "own loops do not come back: a neighbour is down or overloaded, or somebody drops \
-                 packets"
-            );
-        } else if self.raised {
-            tracing::info!("own loops come back again");
-        }
-        self.raised = bad;
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_alarm_needs_a_tenth_lost_after_the_first_window() {
-        let mut alarm = LoopAlarm::default();
-        let mut loops = LoopCount {
-            sent: 1,
-            ..LoopCount::default()
-        };
-        let mut now = Instant::from_nanos(1);
-        alarm.judge(loops, now);
-        let mut window = |alarm: &mut LoopAlarm, returned: u64, lost: u64| {
-            loops.returned += returned;
-            loops.lost += lost;
-            now += ALARM_WINDOW;
-            alarm.judge(loops, now);
-            alarm.raised
-        };
-        assert!(!window(&mut alarm, 0, 100), "the first window is forgiven");
-        assert!(
-            !window(&mut alarm, 90, 10),
-            "a tenth is not more than a tenth"
-        );
-        assert!(window(&mut alarm, 89, 11));
-        assert!(window(&mut alarm, 0, 9), "too few to judge: as before");
-        assert!(!window(&mut alarm, 100, 0));
     }
 }
