@@ -9,9 +9,9 @@
 use crate::api::{Api, ApiLimits};
 use crate::commands::COMMANDS_MAX;
 use crate::config::Config;
-use crate::directories::{Directories, Offered};
+use crate::directories::{Compared, Directories, Offered};
 use crate::entry::Entries;
-use crate::eventloop::{DirectoryNews, EventLoop, Inputs, State};
+use crate::eventloop::{DirectoryNews, EventLoop, Inputs, Offer, State};
 use crate::files::writing::Hand;
 use crate::files::{self, Files};
 use crate::history::{EventReader, History, HistoryLimits};
@@ -42,7 +42,7 @@ use store::StoreError;
 use tokio::sync::{Notify, Semaphore, mpsc, watch};
 use tokio::task::JoinHandle;
 use wire::frame::DirectoryPart;
-use wire::ids::SessionAddress;
+use wire::ids::{DirectoryHash, Epoch, SessionAddress};
 
 /// Uploads and files that came.
 const FILES_FOLDER: &str = "files";
@@ -155,6 +155,14 @@ impl Parts {
         let clock = Clock::start();
         let directories = Directories::open(dir, network.clone())?;
         let known = directories.usable(clock.unix()).pop();
+        let newest = directories.newest().filter(|_| known.is_none());
+        if let Some(newest) = newest {
+            tracing::warn!(
+                epoch = %newest.epoch,
+                "the kept directory is too old to go by: nothing is sent until the entry gateway brings a newer \
+                 one; if it does not, check this machine's clock"
+            );
+        }
         let (newest, followed) = watch::channel(known);
         let entries = Entries::open(config, dir, network.clone(), followed, clock.unix())?;
         let Opened {
@@ -237,8 +245,14 @@ impl Parts {
         };
         uplink.start()?;
         let (news, directory_news) = mpsc::channel(QUEUE);
+        let (others, other_documents) = mpsc::channel(OTHERS_MAX);
         let follow = Follow { newest, news };
-        tokio::spawn(follow.run(directories, links.parts, clock));
+        let state = State::of(degraded, &directories);
+        let offers = Offers {
+            parts: links.parts,
+            others: other_documents,
+        };
+        tokio::spawn(follow.run(directories, offers, clock));
         let eventloop = EventLoop {
             clock,
             client,
@@ -248,12 +262,13 @@ impl Parts {
             files,
             file_orders,
             uplink: frames,
+            others,
             durable,
             metrics,
             limits: config.limits.clone(),
             name: config.name.clone(),
             entry_pinned: config.entry.is_some(),
-            state: State::of(degraded),
+            state,
         };
         let inputs = Inputs {
             link: links.events,
@@ -312,6 +327,17 @@ fn start_link(dialler: Dialler) -> Links {
     }
 }
 
+/// Documents of other gateways that wait to be compared; the client fetches one at a time.
+const OTHERS_MAX: usize = 2;
+
+/// What is to be verified beside the loop.
+struct Offers {
+    /// Pieces from the entry gateway.
+    parts: mpsc::Receiver<DirectoryPart>,
+    /// Documents that other gateways go by.
+    others: mpsc::Receiver<Offer>,
+}
+
 /// Takes pieces of directories beside the loop.
 struct Follow {
     /// For whoever dials.
@@ -320,34 +346,52 @@ struct Follow {
 }
 
 impl Follow {
-    async fn run(
-        self,
-        mut directories: Directories,
-        mut parts: mpsc::Receiver<DirectoryPart>,
-        clock: Clock,
-    ) {
-        while let Some(part) = parts.recv().await {
+    async fn run(self, mut directories: Directories, mut offers: Offers, clock: Clock) {
+        loop {
             let unix = clock.unix();
-            let work = tokio::task::spawn_blocking(move || {
-                let offered = directories.handle_part(part, unix);
-                (directories, offered)
-            });
-            let Ok((back, offered)) = work.await else {
+            let work = tokio::select! {
+                Some(part) = offers.parts.recv() => tokio::task::spawn_blocking(move || {
+                    let offered = directories.handle_part(part, unix);
+                    (directories, Found::Offered(offered))
+                }),
+                Some(other) = offers.others.recv() => tokio::task::spawn_blocking(move || {
+                    let hash = other.document.hash();
+                    let compared = directories.compare(other.epoch, other.document);
+                    (directories, Found::Compared(other.epoch, hash, compared))
+                }),
+                else => return,
+            };
+            let Ok((back, found)) = work.await else {
                 tracing::error!("verifying a directory panicked; no more directories are taken");
                 return;
             };
             directories = back;
-            let news = match offered {
-                Offered::Nothing => continue,
-                Offered::New(directory) => Ok(self.taken(directory)),
-                Offered::Refused(why) => {
-                    tracing::warn!(%why, "a directory from the entry gateway is refused");
-                    Err(why)
+            for news in self.news_of(found) {
+                if self.news.send(news).await.is_err() {
+                    return;
                 }
-            };
-            if self.news.send(news).await.is_err() {
-                return;
             }
+        }
+    }
+
+    fn news_of(&self, found: Found) -> Vec<DirectoryNews> {
+        match found {
+            Found::Offered(Offered::Nothing) => Vec::new(),
+            Found::Offered(Offered::New(directory)) => {
+                vec![DirectoryNews::New(self.taken(directory))]
+            }
+            Found::Offered(Offered::Refused(why)) => vec![refused(why)],
+            Found::Offered(Offered::Contradicts(why, proven)) => {
+                vec![refused(why), DirectoryNews::Split(proven)]
+            }
+            Found::Compared(epoch, hash, compared) => match compared {
+                Compared::Proven(proven) => vec![
+                    DirectoryNews::Settled(epoch, hash),
+                    DirectoryNews::Split(proven),
+                ],
+                Compared::Known => vec![DirectoryNews::Settled(epoch, hash)],
+                Compared::Nothing(why) => vec![DirectoryNews::Unproven(why)],
+            },
         }
     }
 
@@ -356,6 +400,17 @@ impl Follow {
         self.newest.send_replace(Some(directory.clone()));
         directory
     }
+}
+
+/// What was found beside the loop.
+enum Found {
+    Offered(Offered),
+    Compared(Epoch, DirectoryHash, Compared),
+}
+
+fn refused(why: String) -> DirectoryNews {
+    tracing::warn!(%why, "a directory from the entry gateway is refused");
+    DirectoryNews::Refused(why)
 }
 
 fn client_config(config: &Config, network: &Network) -> ClientConfig {

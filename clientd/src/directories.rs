@@ -1,8 +1,10 @@
 //! Directories as they come from the entry gateway: put together, verified, kept over restarts.
 //!
 //! Verifying a large directory takes longer than a tick's lead, so it is done beside the loop, which
-//! hears of a directory only when it is good. At most two are kept: the newest and the one before.
+//! hears of a directory only when it is good. At most two are kept: the newest and the one before. Of two that
+//! contradict each other the first stays, and the two become a proof ([`crate::proofs`]).
 
+use crate::proofs::{Proofs, Proven, Shown};
 use directory::{
     Assembled, DOCUMENT_MAX, Directory, DirectoryAssembler, DirectoryRefused, Network,
     SignedDirectory,
@@ -12,7 +14,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use wire::codec::Reader;
 use wire::frame::DirectoryPart;
-use wire::ids::DirectoryHash;
+use wire::ids::{DirectoryHash, Epoch};
 use wire::time::UnixTime;
 
 const FILE: &str = "directories";
@@ -32,6 +34,19 @@ pub(crate) enum Offered {
     New(Arc<Directory>),
     /// A document that is not gone by, and why.
     Refused(String),
+    /// The same, and it proves something together with one that is held.
+    Contradicts(String, Proven),
+}
+
+/// What became of a document that another gateway goes by.
+#[derive(Debug, PartialEq)]
+pub(crate) enum Compared {
+    /// A proof, kept now.
+    Proven(Proven),
+    /// A proof that is kept already, or one too many.
+    Known,
+    /// It proves nothing, and why.
+    Nothing(String),
 }
 
 /// All directories of the client.
@@ -43,12 +58,14 @@ pub(crate) struct Directories {
     held: Vec<Held>,
     /// The last document that was refused; its pieces are passed over when they come again.
     refused: Option<DirectoryHash>,
+    proofs: Proofs,
 }
 
 impl Directories {
     /// With what earlier runs kept. An unreadable file costs a warning: the gateway sends it again.
     pub(crate) fn open(dir: &DataDir, network: Arc<Network>) -> Result<Self, DataDirError> {
         let mut directories = Self {
+            proofs: Proofs::open(dir, network.clone()),
             network,
             file: dir.file(FILE),
             assembler: DirectoryAssembler::new(),
@@ -79,6 +96,16 @@ impl Directories {
         (self.held.len() <= KEPT_MAX).then_some(())
     }
 
+    /// The newest that was ever gone by, whether it still holds or not.
+    pub(crate) fn newest(&self) -> Option<Arc<Directory>> {
+        self.held.last().map(|h| h.directory.clone())
+    }
+
+    /// Proofs on the disk, of earlier runs too.
+    pub(crate) fn proofs(&self) -> &[Proven] {
+        self.proofs.kept()
+    }
+
     /// Those that are of use now or later, oldest first.
     pub(crate) fn usable(&self, now: UnixTime) -> Vec<Arc<Directory>> {
         let held = self.held.iter().map(|h| &h.directory);
@@ -106,8 +133,29 @@ impl Directories {
             Err(why) => {
                 // Too early is the one fault that time cures.
                 self.refused = (why != DirectoryRefused::NotYetValid).then_some(hash);
-                Offered::Refused(why.to_string())
+                let words = why.to_string();
+                let DirectoryRefused::Conflicting(epoch) = why else {
+                    return Offered::Refused(words);
+                };
+                match self.compare(epoch, signed) {
+                    Compared::Proven(proven) => Offered::Contradicts(words, proven),
+                    Compared::Known | Compared::Nothing(_) => Offered::Refused(words),
+                }
             }
+        }
+    }
+
+    /// Another document of an epoch than the one that is held. Blocks for as long as verifying and writing
+    /// take.
+    pub(crate) fn compare(&mut self, epoch: Epoch, other: SignedDirectory) -> Compared {
+        let ours = self.held.iter().find(|h| h.directory.epoch == epoch);
+        let Some(ours) = ours.and_then(|h| SignedDirectory::decode(&h.document).ok()) else {
+            return Compared::Nothing("no directory of that epoch is held any more".to_owned());
+        };
+        match self.proofs.show(ours, other) {
+            Ok(Shown::New(proven)) => Compared::Proven(proven),
+            Ok(Shown::Known) => Compared::Known,
+            Err(why) => Compared::Nothing(why),
         }
     }
 

@@ -18,6 +18,7 @@ mod answers;
 mod apps;
 mod files;
 mod orders;
+mod split;
 mod status;
 mod told;
 
@@ -25,13 +26,15 @@ use crate::api::problem::Problem;
 use crate::api::types::ApiEvent;
 use crate::commands::{Command, Reply};
 use crate::config::Limits;
+use crate::directories::Directories;
 use crate::files::Files;
 use crate::files::reading::{FileNews, FileOrders};
 use crate::history::{Durable, History};
 use crate::link::LinkEvent;
+use crate::proofs::Proven;
 use crate::storage::{Committed, PENDING_MAX, Storage, Work};
 use crate::uplink::Due;
-use directory::Directory;
+use directory::{Directory, SignedDirectory};
 use messaging::{BlobWant, ContactId, Messenger, Order};
 use mizzle_core::client::{Client, ClientEvent};
 use mizzle_core::guard::Guard;
@@ -40,12 +43,13 @@ use runtime::clock::Clock;
 use runtime::metrics::{NodeMetrics, set_counter};
 use runtime::shutdown::Shutdown;
 use sphinx::Sphinx;
+use split::SplitState;
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 use store::{StoreError, Write};
 use tokio::sync::{mpsc, oneshot, watch};
-use wire::ids::{CellId, DirectoryHash, InboxId};
+use wire::ids::{CellId, DirectoryHash, Epoch, InboxId};
 use wire::request::Cell;
 use wire::time::Instant;
 
@@ -57,7 +61,24 @@ const SWEEP_EVERY: Duration = Duration::from_secs(600);
 const IDLE: Duration = Duration::from_secs(1);
 
 /// What [`crate::directories`] tells.
-pub(crate) type DirectoryNews = Result<Arc<Directory>, String>;
+pub(crate) enum DirectoryNews {
+    /// A directory to go by.
+    New(Arc<Directory>),
+    /// One that is not gone by, and why.
+    Refused(String),
+    /// A proof against authorities, on the disk now.
+    Split(Proven),
+    /// What another gateway goes by is proven to be a second directory of this epoch.
+    Settled(Epoch, DirectoryHash),
+    /// What another gateway goes by proves nothing, and why.
+    Unproven(String),
+}
+
+/// A document that another gateway goes by, to be compared with ours of its epoch.
+pub(crate) struct Offer {
+    pub(crate) epoch: Epoch,
+    pub(crate) document: SignedDirectory,
+}
 
 /// Everything that wakes the loop but time.
 pub(crate) struct Inputs {
@@ -79,6 +100,7 @@ pub(crate) struct EventLoop {
     pub(crate) files: Files,
     pub(crate) file_orders: FileOrders,
     pub(crate) uplink: mpsc::Sender<Due>,
+    pub(crate) others: mpsc::Sender<Offer>,
     pub(crate) durable: watch::Sender<Durable>,
     pub(crate) metrics: NodeMetrics,
     pub(crate) limits: Limits,
@@ -103,7 +125,9 @@ pub(crate) struct State {
     /// Of the directory that the Messenger goes by.
     directory: Option<DirectoryHash>,
     directory_problem: Option<String>,
-    split_view: bool,
+    /// The newest directory that there ever was.
+    newest: Option<Arc<Directory>>,
+    split: SplitState,
     metrics_at: Option<Instant>,
     /// Rows that belong to the next batch, and are not the Messenger's.
     writes: Vec<Write>,
@@ -122,9 +146,15 @@ pub(crate) struct State {
 
 impl State {
     /// At the start.
-    pub(crate) fn of(degraded: Option<String>) -> Self {
+    pub(crate) fn of(degraded: Option<String>, directories: &Directories) -> Self {
+        let proofs = directories.proofs().to_vec();
+        if !proofs.is_empty() {
+            tracing::warn!("there are proofs of two directories of one epoch; see `status`");
+        }
         Self {
             degraded,
+            newest: directories.newest(),
+            split: SplitState::of(proofs),
             ..Self::default()
         }
     }
@@ -224,13 +254,20 @@ impl EventLoop {
 
     fn on_directory(&mut self, news: DirectoryNews) {
         match news {
-            Ok(directory) => {
+            DirectoryNews::New(directory) => {
                 self.state.directory_problem = None;
+                let newer = |held: &Arc<Directory>| held.epoch < directory.epoch;
+                if self.state.newest.as_ref().is_none_or(newer) {
+                    self.state.newest = Some(directory.clone());
+                }
                 let anchor = self.clock.anchor();
                 self.client
                     .handle_directory(directory, anchor, anchor.instant);
             }
-            Err(problem) => self.state.directory_problem = Some(problem),
+            DirectoryNews::Refused(problem) => self.state.directory_problem = Some(problem),
+            DirectoryNews::Split(proven) => self.state.split.proven(proven),
+            DirectoryNews::Settled(epoch, hash) => self.client.handle_proven(epoch, hash),
+            DirectoryNews::Unproven(why) => self.state.split.unproven(&why),
         }
     }
 
@@ -313,10 +350,16 @@ impl EventLoop {
                 self.state.held.push((inbox, cell_id, cell));
                 self.take_held(now);
             }
-            ClientEvent::SplitView { epoch, .. } => {
-                if !std::mem::replace(&mut self.state.split_view, true) {
-                    tracing::warn!(%epoch, "a gateway goes by another directory than we do");
+            ClientEvent::SplitView { epoch, .. } => self.state.split.seen(epoch),
+            ClientEvent::OtherDirectory {
+                epoch, document, ..
+            } => {
+                if self.others.try_send(Offer { epoch, document }).is_err() {
+                    self.state.split.unproven("too many documents wait");
                 }
+            }
+            ClientEvent::SplitUnproven { .. } => {
+                self.state.split.unproven("it does not show its document");
             }
             ClientEvent::GatewayFailing(gateway) => {
                 self.messenger.handle_gateway(gateway, true, now, unix);

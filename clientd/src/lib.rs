@@ -20,6 +20,7 @@ mod files;
 mod history;
 mod link;
 mod listeners;
+mod proofs;
 mod storage;
 mod token;
 mod uplink;

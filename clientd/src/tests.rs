@@ -10,6 +10,7 @@ mod gateway;
 mod hostile;
 mod messages;
 mod process;
+mod refusals;
 mod sockets;
 mod starts;
 mod world;

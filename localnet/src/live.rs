@@ -37,8 +37,12 @@ impl Network {
 
     /// The same with the children's program named; for tests, which are another program.
     pub async fn start_with(args: &NetworkArgs, program: &Path) -> Result<Self> {
+        Self::start_plan(Plan::make(args)?, args, program).await
+    }
+
+    /// The same with a plan that somebody changed, and its files.
+    pub async fn start_plan(plan: Plan, args: &NetworkArgs, program: &Path) -> Result<Self> {
         let started = Instant::now();
-        let plan = Plan::make(args)?;
         introduce(&plan, args.seed)?;
         let processes = Processes::start(&plan, program)?;
         let mut network = Self {

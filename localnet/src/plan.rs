@@ -87,6 +87,7 @@ impl Planned {
 }
 
 /// The whole network.
+#[derive(Clone)]
 pub struct Plan {
     /// All state.
     pub folder: PathBuf,

@@ -218,6 +218,7 @@ impl Told {
             ClientEvent::InboxRefused(inbox) => self.inbox_refused.push(*inbox),
             ClientEvent::Cell(inbox, cell, _) => self.cells.push((now, *inbox, *cell)),
             ClientEvent::SplitView { .. } => self.split_views += 1,
+            ClientEvent::OtherDirectory { .. } | ClientEvent::SplitUnproven { .. } => {}
             ClientEvent::GatewayFailing(gateway) => self.gateways.push((now, *gateway, true)),
             ClientEvent::GatewayBack(gateway) => self.gateways.push((now, *gateway, false)),
         }

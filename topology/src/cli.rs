@@ -1,4 +1,4 @@
-//! The command line: `topology init | run | status`.
+//! The command line: `topology init | run | status | verify`.
 
 use crate::config::Config;
 use crate::status::Status;
@@ -65,6 +65,14 @@ enum Verb {
         #[arg(long)]
         json: bool,
     },
+    /// Say what a directory, or a proof that authorities cheated, proves; needs only network.toml.
+    Verify {
+        /// A signed directory, a client's `split-….proof`, or an authority's `….proof`.
+        file: PathBuf,
+        /// Whose authorities are asked about.
+        #[arg(long, default_value = "network.toml")]
+        network: PathBuf,
+    },
 }
 
 /// The whole program: `arguments` as from [`std::env::args_os`], the name in front.
@@ -93,6 +101,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
             die_with_parent,
         } => load(&file.config).and_then(|c| in_runtime(run(c, die_with_parent))),
         Verb::Status { file, json } => load(&file.config).and_then(|c| in_runtime(status(c, json))),
+        Verb::Verify { file, network } => verify(&file, &network),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
@@ -190,6 +199,12 @@ async fn status(config: Config, json: bool) -> anyhow::Result<()> {
     let status: Status = serde_json::from_slice(&answer.body)
         .context("the authority that runs is of another version; `--json` shows what it says")?;
     say(status.in_words().trim_end())
+}
+
+fn verify(file: &Path, network: &Path) -> anyhow::Result<()> {
+    let network = crate::read_network(network)?;
+    let now = Clock::start().unix();
+    say(crate::verify::file(file, &network, now)?.trim_end())
 }
 
 fn in_runtime(work: impl Future<Output = anyhow::Result<()>>) -> anyhow::Result<()> {

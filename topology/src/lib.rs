@@ -22,6 +22,7 @@ mod peers;
 mod status;
 mod ticket;
 mod vault;
+mod verify;
 
 pub use cli::main;
 pub use config::{Config, NodeEntry, Overrides, Profile, RoleEntry};

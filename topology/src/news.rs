@@ -10,7 +10,7 @@ use wire::ids::Epoch;
 use wire::time::UnixTime;
 
 /// In front of two statements of one author.
-const PROOF_MAGIC: &[u8; 5] = b"MZEQ\x01";
+pub(crate) const PROOF_MAGIC: &[u8; 5] = b"MZEQ\x01";
 
 /// `authority 2 (192.0.2.1:7800), authority 3 (…)`. People count from 1.
 pub(crate) fn named(network: &Network, who: &[u8]) -> String {

@@ -17,7 +17,7 @@ pub use events::{Ack, Acknowledged, ApiEvent, EventRecord, Events, FileOffer};
 pub use files::{BlobView, Blobs, Confirmation, Wipe};
 pub use status::{
     AnonymityStatus, BytesPerSecond, DirectoryStatus, ExpectedDelay, GatewayStatus, GuardStatus,
-    Health, Info, Queues, Status,
+    Health, Info, Queues, SplitProofStatus, SplitStatus, Status,
 };
 
 use schemars::JsonSchema;

@@ -146,6 +146,8 @@ pub(super) fn deposit_outcome(event: &ClientEvent) -> Option<(DepositHandle, Dep
         | ClientEvent::InboxRefused(_)
         | ClientEvent::Cell(..)
         | ClientEvent::SplitView { .. }
+        | ClientEvent::OtherDirectory { .. }
+        | ClientEvent::SplitUnproven { .. }
         | ClientEvent::GatewayFailing(_)
         | ClientEvent::GatewayBack(_) => return None,
     };

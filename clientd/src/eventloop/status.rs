@@ -46,6 +46,7 @@ impl EventLoop {
             loop_returned,
             disk_has_room,
             degraded: self.state.degraded.clone(),
+            split_view_proven: self.state.split.is_proven(),
             inboxes_wanted,
             inboxes_open,
         }
@@ -73,6 +74,7 @@ impl EventLoop {
             guard: self.guard_status(),
             directory: self.directory_status(),
             directory_problem: self.state.directory_problem.clone(),
+            split_view: self.state.split.status(),
             alarms: self.alarms(),
             gateways: gateways.collect(),
             queues: Queues {
@@ -131,13 +133,31 @@ impl EventLoop {
             alarms.push("the disk is full: nothing new is taken until there is room".to_owned());
         }
         alarms.extend(self.state.degraded.clone());
-        if self.state.split_view {
-            alarms.push("a gateway goes by another directory than we do".to_owned());
-        }
+        alarms.extend(self.too_old());
+        alarms.extend(self.state.split.alarms());
         if let Some(problem) = &self.state.directory_problem {
             alarms.push(format!("a directory was refused: {problem}"));
         }
         alarms
+    }
+
+    /// Why nothing is sent, where no directory holds.
+    fn too_old(&self) -> Option<String> {
+        let current = self.client.view().current(self.clock.now());
+        let newest = self.state.newest.as_ref().filter(|_| current.is_none())?;
+        let (unix, epoch) = (self.clock.unix(), newest.epoch);
+        let over = unix.saturating_since(newest.valid_until);
+        Some(match newest.check_not_expired(unix) {
+            Err(_) => format!(
+                "nothing is sent: the newest directory, of epoch {epoch}, is over since {}, and none came after \
+                 it. Check this machine's clock; if it is right, the entry gateway or the authorities are down",
+                in_words(over)
+            ),
+            Ok(()) => format!(
+                "nothing is sent: the newest directory, of epoch {epoch}, does not hold yet by this machine's \
+                 clock; check that"
+            ),
+        })
     }
 
     fn bytes_per_second(&self) -> BytesPerSecond {
@@ -197,5 +217,15 @@ impl EventLoop {
             contacts_ceiling: places / each,
             ceiling_for_ms: ms(target.as_secs_f64()),
         })
+    }
+}
+
+/// In the unit that a person would take.
+fn in_words(time: Duration) -> String {
+    match time.as_secs() {
+        s @ 0..120 => format!("{s} s"),
+        s @ 120..7_200 => format!("{} min", s / 60),
+        s @ 7_200..172_800 => format!("{} h", s / 3_600),
+        s => format!("{} days", s / 86_400),
     }
 }

@@ -1,9 +1,9 @@
 //! Which directories a client goes by.
 
-use super::world::World;
+use super::world::{World, parameters};
 use crate::directories::{Directories, Offered};
 use directory::testing::{authority_secret, directory_on, nobodys_key};
-use directory::{Directory, Parameters, Preamble, SignedDirectory};
+use directory::{Directory, Preamble, SignedDirectory};
 use runtime::data_dir::DataDir;
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,9 +12,13 @@ use wire::ids::Epoch;
 use wire::time::UnixTime;
 
 /// A directory of `epoch` that says `change` of itself, signed by the network's authority.
-fn signed(world: &World, epoch: u64, change: impl FnOnce(&mut Preamble)) -> SignedDirectory {
+pub(super) fn signed(
+    world: &World,
+    epoch: u64,
+    change: impl FnOnce(&mut Preamble),
+) -> SignedDirectory {
     let schedule = world.network.schedule();
-    let parameters = Parameters::localnet();
+    let parameters = parameters(schedule.length);
     let (made, _) = directory_on(schedule, 7, (1, 3), Epoch(epoch), parameters, nobodys_key);
     let mut preamble = Preamble {
         network: made.network,
@@ -71,7 +75,7 @@ impl Bench {
             match self.directories.handle_part(part, now) {
                 Offered::Nothing => {}
                 Offered::New(_) => outcome = Ok(true),
-                Offered::Refused(why) => outcome = Err(why),
+                Offered::Refused(why) | Offered::Contradicts(why, _) => outcome = Err(why),
             }
         }
         outcome

@@ -6,17 +6,21 @@ use runtime::link::{ClientLink, ClientListenerTls};
 use std::time::Duration;
 use tokio::net::TcpListener;
 use wire::frame::{DirectoryPart, Frame};
+use wire::ids::{DirectoryHash, Epoch};
 
-struct Gateway {
+pub(super) struct Gateway {
     listener: TcpListener,
     tls: ClientListenerTls,
-    world: World,
+    pub(super) world: World,
 }
 
 impl Gateway {
     /// Proves to be node `index`; 3 is the first gateway, the clients' entry.
     async fn new(index: usize) -> (Self, crate::config::Config) {
-        let world = World::new();
+        Self::of(World::new(), index).await
+    }
+
+    pub(super) async fn of(world: World, index: usize) -> (Self, crate::config::Config) {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let mut config = world.config("alice");
         config.entry_address = Some(listener.local_addr().unwrap());
@@ -31,7 +35,7 @@ impl Gateway {
         )
     }
 
-    async fn accept(&self) -> ClientLink {
+    pub(super) async fn accept(&self) -> ClientLink {
         let (tcp, _) = self.listener.accept().await.unwrap();
         self.tls
             .accept(tcp, *self.world.network.id())
@@ -40,9 +44,18 @@ impl Gateway {
     }
 }
 
-async fn push(link: &mut ClientLink, signed: &SignedDirectory, epoch: wire::ids::Epoch) {
-    let document = signed.encode();
-    let parts = DirectoryPart::cut(signed.hash(), epoch, &document).unwrap();
+pub(super) async fn push(link: &mut ClientLink, signed: &SignedDirectory, epoch: Epoch) {
+    push_bytes(link, signed.hash(), epoch, &signed.encode()).await;
+}
+
+/// Whatever these bytes are, under that name.
+pub(super) async fn push_bytes(
+    link: &mut ClientLink,
+    hash: DirectoryHash,
+    epoch: Epoch,
+    document: &[u8],
+) {
+    let parts = DirectoryPart::cut(hash, epoch, document).unwrap();
     let frames: Vec<_> = parts
         .into_iter()
         .map(|p| Frame::DirectoryPart(p).encode())
@@ -50,11 +63,14 @@ async fn push(link: &mut ClientLink, signed: &SignedDirectory, epoch: wire::ids:
     link.writer.send(&frames).await.unwrap();
 }
 
-async fn status(client: &Running) -> serde_json::Value {
+pub(super) async fn status(client: &Running) -> serde_json::Value {
     client.ask("GET", "/v1/status", None).await.json
 }
 
-async fn until(client: &Running, what: impl Fn(&serde_json::Value) -> bool) -> serde_json::Value {
+pub(super) async fn until(
+    client: &Running,
+    what: impl Fn(&serde_json::Value) -> bool,
+) -> serde_json::Value {
     let deadline = tokio::time::Instant::now() + Duration::from_secs(15);
     loop {
         let status = status(client).await;
@@ -123,7 +139,7 @@ async fn a_forged_directory_is_refused_and_the_old_one_stays() {
         gateway.world.network.schedule(),
         7,
         (1, 3),
-        wire::ids::Epoch(1),
+        Epoch(1),
         directory::Parameters::localnet(),
         directory::testing::nobodys_key,
     );

@@ -35,12 +35,15 @@ pub(crate) struct World {
 
 impl World {
     pub(crate) fn new() -> Self {
-        let genesis = UnixTime(Clock::start().unix().0 - 60_000);
-        let schedule = EpochSchedule {
-            genesis,
-            length: Duration::from_secs(3600),
-        };
-        let parameters = Parameters::localnet();
+        Self::begun(Duration::from_secs(60), Duration::from_secs(3600))
+    }
+
+    /// One that began so long ago and has epochs of this length.
+    pub(crate) fn begun(ago: Duration, length: Duration) -> Self {
+        let now = Clock::start().unix();
+        let genesis = UnixTime(now.0 - u64::try_from(ago.as_millis()).unwrap());
+        let schedule = EpochSchedule { genesis, length };
+        let parameters = parameters(length);
         let (directory, secrets) = directory_on(
             schedule,
             SEED,
@@ -93,10 +96,17 @@ impl World {
 
     /// Puts the directory where an earlier run would have kept it.
     pub(crate) fn give_directory(&self, config: &Config) {
+        self.give_directories(config, &[&self.signed]);
+    }
+
+    /// The same with these, oldest first.
+    pub(crate) fn give_directories(&self, config: &Config, all: &[&SignedDirectory]) {
         let dir = runtime::data_dir::DataDir::open(&config.data_dir).unwrap();
-        let document = self.signed.encode();
-        let mut bytes = (document.len() as u32).to_be_bytes().to_vec();
-        bytes.extend_from_slice(&document);
+        let mut bytes = Vec::new();
+        for document in all.iter().map(|signed| signed.encode()) {
+            bytes.extend((document.len() as u32).to_be_bytes());
+            bytes.extend(document);
+        }
         dir.write("directories", &bytes).unwrap();
     }
 
@@ -105,6 +115,15 @@ impl World {
         let config = self.config(name);
         self.give_directory(&config);
         Running::start(config).await.unwrap()
+    }
+}
+
+/// Those of `localnet`, for epochs of this length.
+pub(crate) fn parameters(length: Duration) -> Parameters {
+    let usual = Parameters::localnet();
+    Parameters {
+        key_overlap: usual.key_overlap.min(length / 4),
+        ..usual
     }
 }
 

@@ -15,6 +15,7 @@ mod outbox;
 mod replies;
 mod schedule;
 mod ticks;
+mod views;
 
 pub use flows::{Flow, FlowClass};
 pub use losses::{GatewayLosses, Losses};
@@ -26,7 +27,7 @@ use crate::latency;
 use crate::stream::PoissonStream;
 use crate::transmit::Transmit;
 use crate::view::View;
-use directory::{Directory, EpochSchedule};
+use directory::{Directory, EpochSchedule, SignedDirectory};
 use inboxes::ReadInboxes;
 use lateness::Lateness;
 use outbox::{Outbox, Outgoing};
@@ -34,6 +35,7 @@ use sphinx::{Discards, PacketFormat};
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
+use views::OtherViews;
 use wire::frame::PART_LEN;
 use wire::ids::{CellId, DirectoryHash, Epoch, InboxId, NodeId, SessionAddress};
 use wire::request::Cell;
@@ -102,7 +104,7 @@ pub enum ClientEvent {
     /// A cell for the owner. Keep it, then call [`Client::handle_acknowledge`]; until then it may
     /// come again.
     Cell(InboxId, CellId, Cell),
-    /// A gateway goes by another directory of the same epoch than we do.
+    /// A gateway goes by another directory of the same epoch than we do. Its document is fetched from it.
     SplitView {
         /// Which gateway.
         gateway: NodeId,
@@ -110,6 +112,23 @@ pub enum ClientEvent {
         epoch: Epoch,
         /// Its directory.
         theirs: DirectoryHash,
+    },
+    /// The document that such a gateway goes by; nobody has looked at its signatures. Together with ours it
+    /// may be a proof: then call [`Client::handle_proven`].
+    OtherDirectory {
+        /// Who goes by it.
+        gateway: NodeId,
+        /// Of which epoch.
+        epoch: Epoch,
+        /// It.
+        document: SignedDirectory,
+    },
+    /// Such a gateway does not show what it goes by.
+    SplitUnproven {
+        /// Which gateway.
+        gateway: NodeId,
+        /// Of which epoch.
+        epoch: Epoch,
     },
     /// A gateway answers far less than the others do. From now on it is asked no more often than
     /// cover would ask it.
@@ -174,6 +193,7 @@ pub struct Client<F: PacketFormat> {
     queue_slack: Duration,
     lateness: Lateness,
     losses: Losses,
+    others: OtherViews,
     counters: ClientCounters,
     /// Set while there is an admission puzzle to work on.
     puzzle_wake: Option<Instant>,
@@ -216,6 +236,7 @@ impl<F: PacketFormat> Client<F> {
             queue_slack: Duration::ZERO,
             lateness: Lateness::default(),
             losses: Losses::default(),
+            others: OtherViews::default(),
             counters: ClientCounters::default(),
             puzzle_wake: None,
             transmits: VecDeque::new(),
@@ -237,6 +258,7 @@ impl<F: PacketFormat> Client<F> {
         if !self.view.insert(directory, now) {
             return;
         }
+        self.forget_views(self.view.epoch_at(now).previous());
         let parts = length.div_ceil(PART_LEN);
         self.queue_slack = latency::reply_slack(&parameters, parts, Duration::ZERO);
         self.puzzle_wake = Some(now);

@@ -23,5 +23,7 @@ mod omniscient;
 mod properties;
 #[path = "machines/sessions.rs"]
 mod sessions;
+#[path = "machines/views.rs"]
+mod views;
 #[path = "machines/world.rs"]
 mod world;

@@ -218,7 +218,9 @@ impl<F: PacketFormat> People<F> {
                 machine.handle_gateway(gateway, true, now, unix);
             }
             ClientEvent::GatewayBack(gateway) => machine.handle_gateway(gateway, false, now, unix),
-            ClientEvent::SplitView { .. } => {}
+            ClientEvent::SplitView { .. }
+            | ClientEvent::OtherDirectory { .. }
+            | ClientEvent::SplitUnproven { .. } => {}
         }
     }
 

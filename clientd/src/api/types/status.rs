@@ -38,6 +38,9 @@ pub struct Health {
     /// What was damaged at the start and set aside, and where; it works, with what was left.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub degraded: Option<String>,
+    /// Authorities signed two directories of one epoch, and the proof is in the data folder; messages flow
+    /// all the same.
+    pub split_view_proven: bool,
     /// Inboxes that should be open.
     pub inboxes_wanted: usize,
     /// Inboxes that are.
@@ -59,6 +62,8 @@ pub struct Status {
     pub directory: Option<DirectoryStatus>,
     /// Why the newest offered directory was not taken, if it was not.
     pub directory_problem: Option<String>,
+    /// Whether others are shown another directory than we are.
+    pub split_view: SplitStatus,
     /// What needs a person's attention.
     pub alarms: Vec<String>,
     /// What became of requests, by gateway.
@@ -117,6 +122,30 @@ pub struct DirectoryStatus {
     pub age_seconds: u64,
     /// Until it is no longer valid.
     pub valid_for_seconds: u64,
+}
+
+/// Whether others are shown another directory of an epoch than we are.
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
+pub struct SplitStatus {
+    /// The newest epoch of which a gateway named another directory.
+    pub seen_in_epoch: Option<u64>,
+    /// How often a gateway named one and did not prove that it is one.
+    pub unproven: u64,
+    /// Proofs in the data folder.
+    pub proofs: Vec<SplitProofStatus>,
+}
+
+/// A proof that authorities signed two directories of one epoch.
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
+pub struct SplitProofStatus {
+    /// Of which epoch.
+    pub epoch: u64,
+    /// Where it is; `topology verify` says who signed both.
+    pub file: String,
+    /// So many authorities signed both.
+    pub signed_both: usize,
+    /// Whether both are valid, so that people can have been shown two networks.
+    pub both_valid: bool,
 }
 
 /// What became of the requests to one gateway.

@@ -1,10 +1,11 @@
-//! What waits for a send tick or a reply: cells, and orders about inboxes. Whose turn it is, is
+//! What waits for a send tick or a reply: cells, orders about inboxes, parts of another's directory. Whose turn it is, is
 //! [`super::flows`]' business.
 //!
 //! What got no reply is sent again as the identical cell, before what is younger; what has failed
 //! again and again waits behind all that waits, so that it silences nobody.
 
 use super::flows::{FairQueue, Flow, FlowClass, Seat};
+use super::views::PartOrder;
 use std::collections::BTreeMap;
 use std::ops::Bound;
 use std::sync::Arc;
@@ -66,6 +67,7 @@ pub(super) enum Outgoing {
     Deposit(Arc<DepositOrder>),
     Open(Arc<OpenOrder>),
     Close(Arc<OpenOrder>),
+    Part(PartOrder),
 }
 
 /// Names one thing to send, so that it is told apart from every other.
@@ -74,6 +76,8 @@ enum Name {
     Deposit(u64),
     Open(InboxId),
     Close(InboxId),
+    /// Of the one document that is fetched at a time.
+    Part(u16),
 }
 
 impl Outgoing {
@@ -81,6 +85,7 @@ impl Outgoing {
         match self {
             Self::Deposit(d) => d.address.gateway,
             Self::Open(o) | Self::Close(o) => o.gateway,
+            Self::Part(p) => p.gateway,
         }
     }
 
@@ -101,6 +106,7 @@ impl Outgoing {
                 Request::Open(Box::new(open))
             }
             Self::Close(o) => Request::Close(Close::signed(place, &o.reader, o.inbox)),
+            Self::Part(p) => Request::Directory(p.wanted),
         }
     }
 
@@ -109,6 +115,7 @@ impl Outgoing {
             Self::Deposit(d) => Name::Deposit(d.handle),
             Self::Open(o) => Name::Open(o.inbox),
             Self::Close(o) => Name::Close(o.inbox),
+            Self::Part(p) => Name::Part(p.wanted.part),
         }
     }
 }
@@ -144,7 +151,7 @@ impl Entry {
     fn ready(&self) -> bool {
         match self.outgoing {
             Outgoing::Open(_) => matches!(self.puzzle, Puzzle::Solved(..)),
-            Outgoing::Deposit(_) | Outgoing::Close(_) => true,
+            Outgoing::Deposit(_) | Outgoing::Close(_) | Outgoing::Part(_) => true,
         }
     }
 
@@ -153,6 +160,11 @@ impl Entry {
             Outgoing::Deposit(d) => d.flow,
             Outgoing::Open(_) | Outgoing::Close(_) => Flow {
                 class: FlowClass::Control,
+                peer: ORDERS,
+            },
+            // Nobody waits for it as for an answer of a friend.
+            Outgoing::Part(_) => Flow {
+                class: FlowClass::Bulk,
                 peer: ORDERS,
             },
         };
@@ -328,6 +340,15 @@ impl Outbox {
 
     pub(super) fn cancel_open(&mut self, inbox: &InboxId) {
         self.forget(Name::Open(*inbox));
+    }
+
+    /// No part of a directory is asked for any more.
+    pub(super) fn cancel_parts(&mut self) {
+        let parts = self.entries.range(Name::Part(0)..=Name::Part(u16::MAX));
+        let parts: Vec<Name> = parts.map(|(name, _)| *name).collect();
+        for name in parts {
+            self.forget(name);
+        }
     }
 
     fn forget(&mut self, name: Name) -> bool {

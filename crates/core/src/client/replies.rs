@@ -4,7 +4,6 @@ use super::outbox::Outgoing;
 use super::{Client, ClientEvent, Errand};
 use sphinx::{DiscardReason, PacketFormat, Unwrapped};
 use wire::frame::PacketBytes;
-use wire::ids::NodeId;
 use wire::request::{Answer, Reply};
 use wire::time::Instant;
 
@@ -52,21 +51,10 @@ impl<F: PacketFormat> Client<F> {
         }
     }
 
-    fn check_view(&mut self, gateway: NodeId, reply: &Reply) {
-        let ours = self.view.held().find(|d| d.epoch == reply.epoch);
-        if ours.is_some_and(|d| d.hash() != reply.directory) {
-            let (epoch, theirs) = (reply.epoch, reply.directory);
-            self.events.push_back(ClientEvent::SplitView {
-                gateway,
-                epoch,
-                theirs,
-            });
-        }
-    }
-
     fn handle_reply(&mut self, errand: Errand, answer: Answer) {
         match errand {
             Errand::Cover | Errand::Loop => {}
+            Errand::Send(Outgoing::Part(order)) => self.handle_part(order, answer),
             Errand::Send(outgoing) => self.handle_send_reply(outgoing, &answer),
             Errand::Fetch { inbox, acks } => match answer {
                 Answer::Cell { cell_id, cell, .. } => {
@@ -107,7 +95,10 @@ impl<F: PacketFormat> Client<F> {
             }
             // Closed, or already gone: either way it is.
             (Outgoing::Close(_), Answer::Done | Answer::Refused) => None,
-            (Outgoing::Deposit(_) | Outgoing::Open(_) | Outgoing::Close(_), _) => {
+            (
+                Outgoing::Deposit(_) | Outgoing::Open(_) | Outgoing::Close(_) | Outgoing::Part(_),
+                _,
+            ) => {
                 return self.outbox.push_last(&outgoing);
             }
         };

@@ -271,6 +271,7 @@ impl<F: PacketFormat> Client<F> {
     pub(super) fn put_back(&mut self, errand: Errand) {
         match errand {
             Errand::Cover | Errand::Loop => {}
+            Errand::Send(Outgoing::Part(order)) => self.miss_part(order),
             Errand::Send(outgoing) => self.outbox.push_again(&outgoing),
             Errand::Fetch { inbox, acks } => self.inboxes.fetch_lost(&inbox, &acks),
         }

@@ -10,8 +10,8 @@ use mizzle_core::client::ClientEvent;
 use sphinx::DiscardReason;
 use std::time::Duration;
 use wire::geometry::PACKET_LEN;
-use wire::ids::{DirectoryHash, Epoch};
-use wire::request::{Answer, Fetch, Place, Reply, Request};
+use wire::ids::Epoch;
+use wire::request::{Answer, Fetch, Place, Request};
 use wire::time::Instant;
 
 #[test]
@@ -295,29 +295,6 @@ fn when_too_many_are_on_their_way_the_soonest_is_lost() {
     let total = desk.client.losses().total();
     assert_eq!(total.sent, left.len() as u64);
     assert_eq!(total.lost, total.sent - 3);
-}
-
-#[test]
-fn another_directory_of_the_same_epoch_is_a_split_view() {
-    let mut desk = Desk::new();
-    let theirs = DirectoryHash([0xdd; 32]);
-    for (epoch, split) in [(EPOCH, true), (EPOCH.next(), false)] {
-        let question = desk.wait(|_| true);
-        let reply = Reply {
-            epoch,
-            directory: theirs,
-            answer: Answer::Done,
-        };
-        let packet = desk.net.reply(&question, &reply);
-        desk.client.handle_packet(&packet, desk.now);
-        let gateway = id(question.at);
-        let event = ClientEvent::SplitView {
-            gateway,
-            epoch,
-            theirs,
-        };
-        assert!(desk.events() == Vec::from_iter(split.then_some(event)));
-    }
 }
 
 #[test]
