@@ -5,7 +5,7 @@
 
 use crate::stream::TickDraws;
 use crate::view::View;
-use directory::{Directory, LAYERS};
+use directory::{Directory, Family, LAYERS};
 use sphinx::{BuildError, Hop, PacketFormat};
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -25,24 +25,28 @@ pub struct Ways {
 }
 
 impl Ways {
-    /// A client's: `[entry, m1, m2, m3, answering]` and `[m1', m2', m3', entry]`.
+    /// A client's: `[entry, m1, m2, m3, answering]` and `[m1', m2', m3', entry]`. No mix is of the entry's
+    /// family, where its layer has another; no two are of one family, because a directory puts a family into
+    /// one layer. The answering gateway's family counts for nothing: routes must not show whom one asks.
     pub fn of_client(d: &Directory, draws: &TickDraws, entry: NodeId, answering: NodeId) -> Self {
+        let avoid = d.node(&entry).map(|node| node.family);
         let forward = [entry]
             .into_iter()
-            .chain(mixes(d, &draws.forward, 0..LAYERS));
+            .chain(mixes(d, &draws.forward, 0..LAYERS, avoid));
+        let back = mixes(d, &draws.back, 0..LAYERS, avoid);
         Self {
             forward: forward.chain([answering]).collect(),
-            back: mixes(d, &draws.back, 0..LAYERS).chain([entry]).collect(),
+            back: back.chain([entry]).collect(),
         }
     }
 
     /// A gateway's loop: a client's, less the entry that it is itself.
     pub fn of_gateway(d: &Directory, draws: &TickDraws, answering: NodeId) -> Self {
         Self {
-            forward: mixes(d, &draws.forward, 0..LAYERS)
+            forward: mixes(d, &draws.forward, 0..LAYERS, None)
                 .chain([answering])
                 .collect(),
-            back: mixes(d, &draws.back, 0..LAYERS).collect(),
+            back: mixes(d, &draws.back, 0..LAYERS, None).collect(),
         }
     }
 
@@ -50,10 +54,10 @@ impl Ways {
     /// before.
     pub fn of_mix(d: &Directory, draws: &TickDraws, layer: usize, answering: NodeId) -> Self {
         Self {
-            forward: mixes(d, &draws.forward, layer + 1..LAYERS)
+            forward: mixes(d, &draws.forward, layer + 1..LAYERS, None)
                 .chain([answering])
                 .collect(),
-            back: mixes(d, &draws.back, 0..layer).collect(),
+            back: mixes(d, &draws.back, 0..layer, None).collect(),
         }
     }
 }
@@ -62,10 +66,19 @@ fn mixes<'a>(
     directory: &'a Directory,
     draws: &'a [u64; LAYERS],
     layers: std::ops::Range<usize>,
+    avoid: Option<Family>,
 ) -> impl Iterator<Item = NodeId> + 'a {
-    layers.filter_map(|layer| {
-        let mixes = directory.layer_ids(layer);
-        mixes.get(pick(draws[layer], mixes.len())?).copied()
+    layers.filter_map(move |layer| {
+        let ids = directory.layer_ids(layer);
+        let mixes = directory.layer(layer);
+        let avoided = mixes.iter().filter(|m| Some(m.family) == avoid).count();
+        if avoided == 0 || avoided == ids.len() {
+            return ids.get(pick(draws[layer], ids.len())?).copied();
+        }
+        let others = ids.iter().zip(mixes);
+        let mut others = others.filter(|(_, m)| Some(m.family) != avoid);
+        let (id, _) = others.nth(pick(draws[layer], ids.len() - avoided)?)?;
+        Some(*id)
     })
 }
 
@@ -314,4 +327,81 @@ pub struct LoopCount {
     pub returned: u64,
     /// Did not.
     pub lost: u64,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use directory::testing::{self, nobodys_key};
+    use directory::{NodeDescriptor, Parameters, Preamble};
+    use proptest::prelude::*;
+    use std::collections::BTreeSet;
+    use wire::ids::Epoch;
+
+    /// Four mixes in each layer, three gateways; `families` by node, where the mixes of layer l are of 0 to 3
+    /// plus 4 l, as a directory places them, and gateways are of anything.
+    fn directory(gateways: [u8; 3]) -> Directory {
+        let (d, _) = testing::directory(5, 4, 3, Epoch(3), Parameters::localnet(), nobodys_key);
+        let with = |nodes: &[NodeDescriptor], families: &[u8]| {
+            let pairs = nodes.iter().zip(families);
+            let node = |(n, f): (&NodeDescriptor, &u8)| NodeDescriptor {
+                family: Family([*f; 16]),
+                ..n.clone()
+            };
+            pairs.map(node).collect::<Vec<_>>()
+        };
+        let layers = std::array::from_fn(|l| {
+            let first = 4 * l as u8;
+            with(d.layer(l), &[first, first, first + 1, first + 2])
+        });
+        let preamble = Preamble {
+            network: d.network,
+            epoch: d.epoch,
+            schedule: d.schedule,
+            valid_from: d.valid_from,
+            valid_until: d.valid_until,
+            previous: d.previous,
+            geometry: d.geometry,
+            parameters: d.parameters.clone(),
+            shared_random: d.shared_random,
+            withheld: d.withheld,
+        };
+        Directory::new(preamble, layers, with(d.gateways(), &gateways)).unwrap()
+    }
+
+    fn draws(forward: [u64; 3], back: [u64; 3]) -> TickDraws {
+        TickDraws {
+            coin: true,
+            inbox: 0,
+            gateway: 0,
+            forward,
+            back,
+            delays: [1.0; 9],
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
+        /// Entry and mixes of a way are of different families; which mixes they are does not depend on who
+        /// answers.
+        #[test]
+        fn no_family_stands_twice_between_entry_and_answer(
+            gateways: [u8; 3],
+            forward: [u64; 3],
+            back: [u64; 3],
+            entry in 0usize..3,
+        ) {
+            let d = directory(gateways.map(|g| g % 14));
+            let (draws, ids) = (draws(forward, back), d.gateway_ids());
+            let ways = Ways::of_client(&d, &draws, ids[entry], ids[(entry + 1) % 3]);
+            let other = Ways::of_client(&d, &draws, ids[entry], ids[(entry + 2) % 3]);
+            prop_assert_eq!(&ways.forward[..4], &other.forward[..4]);
+            prop_assert_eq!(&ways.back, &other.back);
+            for way in [&ways.forward[..4], &ways.back[..]] {
+                let families = way.iter().map(|id| d.node(id).unwrap().family);
+                prop_assert_eq!(families.collect::<BTreeSet<_>>().len(), 4);
+            }
+        }
+    }
 }
