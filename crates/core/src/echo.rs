@@ -5,9 +5,9 @@
 
 use crate::stream::TickDraws;
 use crate::view::View;
-use directory::{Directory, Family, LAYERS};
+use directory::{Directory, Family, LAYERS, NodeDescriptor};
 use sphinx::{BuildError, Hop, PacketFormat};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 use wire::frame::{Frame, PacketBytes};
 use wire::ids::{NextHop, NodeId, SurbId};
@@ -24,16 +24,38 @@ pub struct Ways {
     pub back: Vec<NodeId>,
 }
 
+/// Mixes that are about to go ([`View::leaving`]).
+pub type Leaving<'a> = Option<&'a BTreeSet<NodeId>>;
+
+/// What mixes are drawn from. Neither a mix's draw nor what it is drawn from depends on what is asked of whom.
+#[derive(Clone, Copy)]
+struct Choice<'a> {
+    directory: &'a Directory,
+    leaving: Leaving<'a>,
+    /// The entry's.
+    family: Option<Family>,
+}
+
 impl Ways {
     /// A client's: `[entry, m1, m2, m3, answering]` and `[m1', m2', m3', entry]`. No mix is of the entry's
-    /// family, where its layer has another; no two are of one family, because a directory puts a family into
-    /// one layer. The answering gateway's family counts for nothing: routes must not show whom one asks.
-    pub fn of_client(d: &Directory, draws: &TickDraws, entry: NodeId, answering: NodeId) -> Self {
-        let avoid = d.node(&entry).map(|node| node.family);
+    /// family, or about to go, where its layer has others; no two are of one family, because a directory puts a
+    /// family into one layer. The answering gateway's family counts for nothing: routes must not show whom one
+    /// asks.
+    pub fn of_client(
+        (directory, leaving): (&Directory, Leaving<'_>),
+        draws: &TickDraws,
+        entry: NodeId,
+        answering: NodeId,
+    ) -> Self {
+        let choice = Choice {
+            directory,
+            leaving,
+            family: directory.node(&entry).map(|node| node.family),
+        };
         let forward = [entry]
             .into_iter()
-            .chain(mixes(d, &draws.forward, 0..LAYERS, avoid));
-        let back = mixes(d, &draws.back, 0..LAYERS, avoid);
+            .chain(choice.mixes(&draws.forward, 0..LAYERS));
+        let back = choice.mixes(&draws.back, 0..LAYERS);
         Self {
             forward: forward.chain([answering]).collect(),
             back: back.chain([entry]).collect(),
@@ -41,45 +63,78 @@ impl Ways {
     }
 
     /// A gateway's loop: a client's, less the entry that it is itself.
-    pub fn of_gateway(d: &Directory, draws: &TickDraws, answering: NodeId) -> Self {
+    pub fn of_gateway(
+        (directory, leaving): (&Directory, Leaving<'_>),
+        draws: &TickDraws,
+        answering: NodeId,
+    ) -> Self {
+        let choice = Choice {
+            directory,
+            leaving,
+            family: None,
+        };
         Self {
-            forward: mixes(d, &draws.forward, 0..LAYERS, None)
+            forward: choice
+                .mixes(&draws.forward, 0..LAYERS)
                 .chain([answering])
                 .collect(),
-            back: mixes(d, &draws.back, 0..LAYERS, None).collect(),
+            back: choice.mixes(&draws.back, 0..LAYERS).collect(),
         }
     }
 
     /// A loop of a mix of layer `layer`: on through the layers behind it, back through those
     /// before.
-    pub fn of_mix(d: &Directory, draws: &TickDraws, layer: usize, answering: NodeId) -> Self {
+    pub fn of_mix(
+        (directory, leaving): (&Directory, Leaving<'_>),
+        draws: &TickDraws,
+        layer: usize,
+        answering: NodeId,
+    ) -> Self {
+        let choice = Choice {
+            directory,
+            leaving,
+            family: None,
+        };
         Self {
-            forward: mixes(d, &draws.forward, layer + 1..LAYERS, None)
+            forward: choice
+                .mixes(&draws.forward, layer + 1..LAYERS)
                 .chain([answering])
                 .collect(),
-            back: mixes(d, &draws.back, 0..layer, None).collect(),
+            back: choice.mixes(&draws.back, 0..layer).collect(),
         }
     }
 }
 
-fn mixes<'a>(
-    directory: &'a Directory,
-    draws: &'a [u64; LAYERS],
-    layers: std::ops::Range<usize>,
-    avoid: Option<Family>,
-) -> impl Iterator<Item = NodeId> + 'a {
-    layers.filter_map(move |layer| {
-        let ids = directory.layer_ids(layer);
-        let mixes = directory.layer(layer);
-        let avoided = mixes.iter().filter(|m| Some(m.family) == avoid).count();
-        if avoided == 0 || avoided == ids.len() {
-            return ids.get(pick(draws[layer], ids.len())?).copied();
-        }
-        let others = ids.iter().zip(mixes);
-        let mut others = others.filter(|(_, m)| Some(m.family) != avoid);
-        let (id, _) = others.nth(pick(draws[layer], ids.len() - avoided)?)?;
-        Some(*id)
-    })
+impl<'a> Choice<'a> {
+    fn mixes(
+        self,
+        draws: &'a [u64; LAYERS],
+        layers: std::ops::Range<usize>,
+    ) -> impl Iterator<Item = NodeId> + use<'a> {
+        layers.filter_map(move |layer| self.mix(draws[layer], layer))
+    }
+
+    /// One of a layer. What would leave nothing to draw from does not count: first that a mix is about to go,
+    /// which hurts for a moment only, then its family.
+    fn mix(&self, draw: u64, layer: usize) -> Option<NodeId> {
+        let all = || {
+            self.directory
+                .layer_ids(layer)
+                .iter()
+                .zip(self.directory.layer(layer))
+        };
+        let leaves = |id: &NodeId| self.leaving.is_some_and(|leaving| leaving.contains(id));
+        let related = |mix: &NodeDescriptor| Some(mix.family) == self.family;
+        let rules = [(true, true), (false, true), (true, false), (false, false)];
+        rules.into_iter().find_map(|(stay, apart)| {
+            let avoided =
+                |id: &NodeId, mix: &NodeDescriptor| (stay && leaves(id)) || (apart && related(mix));
+            let fits = |(id, mix): &(&NodeId, &NodeDescriptor)| !avoided(id, mix);
+            let count = all().filter(fits).count();
+            let (id, _) = all().filter(fits).nth(pick(draw, count)?)?;
+            Some(*id)
+        })
+    }
 }
 
 /// A gateway drawn among all but `except` (all of them, where there is no other).
@@ -394,13 +449,48 @@ mod tests {
         ) {
             let d = directory(gateways.map(|g| g % 14));
             let (draws, ids) = (draws(forward, back), d.gateway_ids());
-            let ways = Ways::of_client(&d, &draws, ids[entry], ids[(entry + 1) % 3]);
-            let other = Ways::of_client(&d, &draws, ids[entry], ids[(entry + 2) % 3]);
+            let ways = Ways::of_client((&d, None), &draws, ids[entry], ids[(entry + 1) % 3]);
+            let other = Ways::of_client((&d, None), &draws, ids[entry], ids[(entry + 2) % 3]);
             prop_assert_eq!(&ways.forward[..4], &other.forward[..4]);
             prop_assert_eq!(&ways.back, &other.back);
             for way in [&ways.forward[..4], &ways.back[..]] {
                 let families = way.iter().map(|id| d.node(id).unwrap().family);
                 prop_assert_eq!(families.collect::<BTreeSet<_>>().len(), 4);
+            }
+        }
+
+        /// No route has a mix that is about to go, as long as its layer has others that are not of the entry's
+        /// family; and the ways of all who enter at one gateway are the same, whoever answers.
+        #[test]
+        fn mixes_that_leave_are_in_no_route_where_there_are_others(
+            gone: [bool; 12],
+            forward: [u64; 3],
+            back: [u64; 3],
+            entry in 0usize..3,
+        ) {
+            let d = directory([0, 20, 21]);
+            let (draws, ids) = (draws(forward, back), d.gateway_ids());
+            let mixes: Vec<_> = (0..3).flat_map(|layer| d.layer_ids(layer)).copied().collect();
+            let leaving = mixes.iter().zip(gone).filter(|(_, gone)| *gone);
+            let leaving: BTreeSet<_> = leaving.map(|(id, _)| *id).collect();
+            let family = d.node(&ids[entry]).unwrap().family;
+            let ways = |answering| Ways::of_client((&d, Some(&leaving)), &draws, ids[entry], answering);
+            let (one, other) = (ways(ids[(entry + 1) % 3]), ways(ids[(entry + 2) % 3]));
+            prop_assert_eq!(&one.forward[..4], &other.forward[..4]);
+            prop_assert_eq!(&one.back, &other.back);
+            for (layer, pair) in one.forward[1..4].iter().zip(&one.back).enumerate() {
+                let apart = |id: &&NodeId| d.node(id).unwrap().family != family;
+                let left = d.layer_ids(layer).iter().filter(apart).any(|id| !leaving.contains(id));
+                for id in [pair.0, pair.1] {
+                    prop_assert!(d.layer_ids(layer).contains(id));
+                    prop_assert!(apart(&id));
+                    prop_assert!(!(left && leaving.contains(id)));
+                }
+            }
+            let loops = Ways::of_gateway((&d, Some(&leaving)), &draws, ids[0]);
+            for (layer, id) in loops.back.iter().enumerate() {
+                let left = d.layer_ids(layer).iter().any(|id| !leaving.contains(id));
+                prop_assert!(!(left && leaving.contains(id)));
             }
         }
     }

@@ -112,14 +112,16 @@ impl<F: PacketFormat> Loops<F> {
         };
         let id = hop.id();
         let draw = |except| echo::draw_gateway(&directory, tick.draws.gateway, except);
-        let ways =
-            match directory.position(&id) {
-                None => return,
-                Some(Position::Mix { layer, .. }) => draw(None)
-                    .map(|answering| Ways::of_mix(&directory, &tick.draws, layer, answering)),
-                Some(Position::Gateway { .. }) => draw(Some(id))
-                    .map(|answering| Ways::of_gateway(&directory, &tick.draws, answering)),
-            };
+        let known = (&*directory, hop.view.leaving(&directory, tick.at));
+        let ways = match directory.position(&id) {
+            None => return,
+            Some(Position::Mix { layer, .. }) => {
+                draw(None).map(|answering| Ways::of_mix(known, &tick.draws, layer, answering))
+            }
+            Some(Position::Gateway { .. }) => {
+                draw(Some(id)).map(|answering| Ways::of_gateway(known, &tick.draws, answering))
+            }
+        };
         let Some(ways) = ways else { return };
         let asker = Asker {
             address: Address::Node(id),

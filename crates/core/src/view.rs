@@ -1,8 +1,10 @@
-//! Which directory holds now: at most one each for the last, this and the next epoch.
+//! Which directory holds now: at most one each for the last, this and the next epoch. And which of its mixes
+//! are about to go: `docs/decisions/0014-mixes-that-leave.md`.
 
-use directory::{Directory, EpochSchedule};
-use std::collections::BTreeMap;
+use directory::{Directory, EpochSchedule, LAYERS, Position};
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::time::Duration;
 use wire::ids::{Epoch, EpochHint, NodeId};
 use wire::keys::SphinxPublic;
 use wire::time::{Instant, UnixTime, WallAnchor};
@@ -12,6 +14,14 @@ pub struct View {
     schedule: EpochSchedule,
     anchor: WallAnchor,
     held: BTreeMap<Epoch, Arc<Directory>>,
+    /// By epoch, the mixes of its directory that the next one lacks; only where there are any.
+    leaving: BTreeMap<Epoch, BTreeSet<NodeId>>,
+}
+
+/// From so long before an epoch on, mixes that its directory lacks are in no new route. Entry gateways push the
+/// directory a quarter of an epoch ahead; the rest of that quarter is for pieces on their way.
+pub fn before_they_leave(length: Duration) -> Duration {
+    length / 16 * 3
 }
 
 impl View {
@@ -21,6 +31,7 @@ impl View {
             schedule,
             anchor,
             held: BTreeMap::new(),
+            leaving: BTreeMap::new(),
         }
     }
 
@@ -32,8 +43,36 @@ impl View {
         if directory.epoch < oldest || self.held.contains_key(&directory.epoch) {
             return false;
         }
-        self.held.insert(directory.epoch, directory);
+        let epoch = directory.epoch;
+        self.held.insert(epoch, directory);
+        self.leaving.retain(|epoch, _| *epoch >= oldest);
+        self.compare(epoch);
+        if epoch > oldest {
+            self.compare(epoch.previous());
+        }
         true
+    }
+
+    /// Which mixes go between an epoch and the next one, where both directories are held.
+    fn compare(&mut self, epoch: Epoch) {
+        let (Some(this), Some(next)) = (self.held.get(&epoch), self.held.get(&epoch.next())) else {
+            return;
+        };
+        let mixes = (0..LAYERS).flat_map(|layer| this.layer_ids(layer));
+        let stays = |id: &&NodeId| matches!(next.position(id), Some(Position::Mix { .. }));
+        let gone = mixes.filter(|id| !stays(id));
+        let gone: BTreeSet<NodeId> = gone.copied().collect();
+        if !gone.is_empty() {
+            self.leaving.insert(epoch, gone);
+        }
+    }
+
+    /// Mixes of the directory that is gone by that no packet leaving at `at` is drawn over, where their layer has
+    /// others: the one that holds soon has them no more. The same for all who hold both, whatever they send.
+    pub fn leaving(&self, goes_by: &Directory, at: Instant) -> Option<&BTreeSet<NodeId>> {
+        let before = before_they_leave(self.schedule.length);
+        let from = self.start(goes_by.epoch.next()).saturating_sub(before);
+        self.leaving.get(&goes_by.epoch).filter(|_| at >= from)
     }
 
     /// The wall clock was read again.
@@ -102,5 +141,66 @@ impl View {
         [epoch, epoch.previous(), epoch.next()]
             .into_iter()
             .find(|e| e.hint() == hint)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use directory::Parameters;
+    use directory::testing::{directory, nobodys_key, schedule};
+
+    /// One of this epoch whose first mixes of each layer are other nodes, by so many.
+    fn of(epoch: u64, mixes: usize) -> Arc<Directory> {
+        let parameters = Parameters::localnet();
+        Arc::new(directory(5, mixes, 3, Epoch(epoch), parameters, nobodys_key).0)
+    }
+
+    fn view() -> (View, Instant) {
+        let anchor = WallAnchor {
+            instant: Instant::from_nanos(1 << 60),
+            unix: schedule().start(Epoch(7)),
+        };
+        (View::new(schedule(), anchor), anchor.instant)
+    }
+
+    #[test]
+    fn mixes_that_the_next_directory_lacks_leave_at_one_phase_whenever_it_came() {
+        let (this, next) = (of(7, 3), of(8, 2));
+        // Nodes are numbered through: the nine mixes of one, the six of the other.
+        let mixes = |d: &Directory| -> BTreeSet<NodeId> {
+            (0..LAYERS)
+                .flat_map(|layer| d.layer_ids(layer).to_vec())
+                .collect()
+        };
+        let gone: BTreeSet<NodeId> = mixes(&this).difference(&mixes(&next)).copied().collect();
+        assert!(!gone.is_empty() && gone.len() < 9);
+        let length = schedule().length;
+        for next_first in [false, true] {
+            let (mut view, begins) = view();
+            let both = [&this, &next];
+            let order = if next_first { [1, 0] } else { [0, 1] };
+            for i in order {
+                assert_eq!(view.leaving(&this, begins), None);
+                assert!(view.insert(both[i].clone(), begins));
+            }
+            let phase = begins + (length - before_they_leave(length));
+            let just_before = phase.saturating_sub(Duration::from_nanos(1));
+            assert_eq!(view.leaving(&this, just_before), None);
+            assert_eq!(view.leaving(&this, phase), Some(&gone));
+            // From the epoch on the next directory itself has none of them.
+            assert_eq!(view.leaving(&next, begins + length), None);
+        }
+    }
+
+    #[test]
+    fn nothing_leaves_without_a_next_directory_or_a_difference() {
+        let (mut view, begins) = view();
+        let late = begins + schedule().length.saturating_sub(Duration::from_secs(1));
+        let (this, next) = (of(7, 3), of(8, 3));
+        for directory in [&this, &next] {
+            view.insert(directory.clone(), begins);
+            assert_eq!(view.leaving(&this, late), None);
+        }
     }
 }

@@ -174,7 +174,8 @@ impl<F: PacketFormat> Client<F> {
         request: Request,
         directory: &Arc<Directory>,
     ) {
-        let ways = Ways::of_client(directory, draws, self.entry, gateway);
+        let leaving = self.view.leaving(directory, at);
+        let ways = Ways::of_client((directory, leaving), draws, self.entry, gateway);
         let address = Address::Session(self.session.clone());
         let asker = Asker {
             address,

@@ -1,14 +1,17 @@
-//! A gateway goes by another directory of our epoch: its document is fetched on ticks that come anyway.
+//! A gateway goes by another directory of our epoch: its document is fetched on ticks that come anyway. And a
+//! gateway shows the documents that it goes by.
 
+use crate::bench::Bench;
 use crate::desk::{Desk, FAR, deposit_at};
 use crate::omniscient::Question;
-use crate::world::{EPOCH, NOW, SEED, id, ms, parameters, schedule, secs};
+use crate::world::{EPOCH, NOW, SEED, anchor, document, id, ms, parameters, schedule, secs};
 use directory::testing::{authority_secret, directory_on, nobodys_key};
-use directory::{SignedDirectory, chunk};
+use directory::{Rate, SignedDirectory, chunk};
 use mizzle_core::client::ClientEvent;
+use mizzle_core::gateway::DirectoryDocument;
 use std::time::Duration;
 use wire::ids::{DirectoryHash, Epoch};
-use wire::request::{Answer, Reply, Request};
+use wire::request::{Answer, DIRECTORY_CHUNK_LEN, DirectoryRequest, Reply, Request};
 use wire::time::Instant;
 
 /// Of our epoch, in several parts.
@@ -54,9 +57,17 @@ fn pass(
     (left, events)
 }
 
+/// The part that is asked for, if one is.
+fn wanted(request: &Request) -> Option<DirectoryRequest> {
+    let Request::Directory(wanted) = request else {
+        return None;
+    };
+    Some(*wanted)
+}
+
 /// An honest answer of whoever goes by [`other`].
 fn honest(bytes: &[u8], request: &Request) -> Answer {
-    let Request::Directory(wanted) = request else {
+    let Some(wanted) = wanted(request) else {
         return Answer::Done;
     };
     match chunk(bytes, wanted.part) {
@@ -148,9 +159,11 @@ fn people_come_before_it() {
         let done = cells >= 60;
         cells += u32::from(matches!(request, Request::Deposit(_)));
         parts += u32::from(matches!(request, Request::Directory(_)) && !done);
-        Some(match request {
-            Request::Deposit(_) => Answer::Stored,
-            request => honest(&bytes, request),
+        let deposit = matches!(request, Request::Deposit(_));
+        Some(if deposit {
+            Answer::Stored
+        } else {
+            honest(&bytes, request)
         })
     };
     pass(&mut desk, (secs(10), 999), other.hash(), &mut says);
@@ -166,13 +179,9 @@ fn a_gateway_that_does_not_show_it_is_asked_twice_an_epoch() {
     for n in 0..5 {
         let hash = DirectoryHash([n; 32]);
         let mut says = |request: &Request| {
-            let wanted = matches!(request, Request::Directory(_));
-            asked += u32::from(wanted);
-            Some(if wanted {
-                Answer::Refused
-            } else {
-                Answer::Done
-            })
+            let part = matches!(request, Request::Directory(_));
+            asked += u32::from(part);
+            Some(if part { Answer::Refused } else { Answer::Done })
         };
         events.extend(pass(&mut desk, (secs(3), 2), hash, &mut says).1);
     }
@@ -189,37 +198,36 @@ fn one_that_is_silent_or_talks_nonsense_is_given_up() {
     let whole = |part: u16| Answer::Directory {
         part,
         parts: 2,
-        bytes: vec![7; wire::request::DIRECTORY_CHUNK_LEN],
+        bytes: vec![7; DIRECTORY_CHUNK_LEN],
     };
     let cases: [Nonsense; 4] = [
         |_| None,
         |_| Some(Answer::Empty),
-        |request| match request {
-            Request::Directory(d) => Some(Answer::Directory {
-                part: d.part + 1,
-                parts: d.part + 2,
+        |request| {
+            let part = wanted(request)?.part + 1;
+            Some(Answer::Directory {
+                part,
+                parts: part + 1,
                 bytes: vec![7],
-            }),
-            _ => Some(Answer::Done),
+            })
         },
         |_| Some(Answer::Unreadable),
     ];
     for nonsense in cases {
-        let mut desk = Desk::new();
-        let mut says = |request: &Request| match request {
-            Request::Directory(_) => nonsense(request),
-            _ => Some(Answer::Done),
+        // Fewer packets: some minutes go by.
+        let mut desk = Desk::with(|_| {}, |p| p.payload_rate = Rate(5_000));
+        let mut says = |request: &Request| match wanted(request) {
+            Some(_) => nonsense(request),
+            None => Some(Answer::Done),
         };
-        let (_, events) = pass(&mut desk, (secs(240), 2), other().hash(), &mut says);
+        let (_, events) = pass(&mut desk, (secs(600), 2), other().hash(), &mut says);
         assert!(events == [seen(other().hash()), unproven()]);
         assert_eq!(desk.client.outbox_len(), (0, 0));
     }
     // All parts come, and they are something else.
     let mut desk = Desk::new();
-    let mut says = |request: &Request| match request {
-        Request::Directory(d) => Some(whole(d.part)),
-        _ => Some(Answer::Done),
-    };
+    let mut says =
+        |request: &Request| Some(wanted(request).map_or(Answer::Done, |d| whole(d.part)));
     let (_, events) = pass(&mut desk, (secs(30), 2), other().hash(), &mut says);
     assert!(events == [seen(other().hash()), unproven()]);
 }
@@ -238,4 +246,46 @@ fn only_equal_epochs_are_compared() {
         desk.client.handle_packet(&packet, desk.now);
     }
     assert!(desk.events().is_empty());
+}
+
+#[test]
+fn a_gateway_shows_its_documents_in_parts_and_nothing_else() {
+    let mut bench = Bench::new();
+    let next = bench.world.next_directory();
+    let bytes: Vec<u8> = (0..DIRECTORY_CHUNK_LEN * 2 + 5)
+        .map(|n| (n % 251) as u8)
+        .collect();
+    let long = DirectoryDocument {
+        directory: next.clone(),
+        bytes: bytes.clone().into(),
+    };
+    bench.world.gateway().handle_directory(long, anchor(), NOW);
+    let ours = bench.world.directory.clone();
+    let mut ask = |hash: DirectoryHash, part: u16| {
+        bench.does(Request::Directory(DirectoryRequest { hash, part }))
+    };
+    let mut whole = Vec::new();
+    for n in 0..3 {
+        let Answer::Directory { part, parts, bytes } = ask(next.hash(), n) else {
+            panic!("a part")
+        };
+        assert_eq!((part, parts), (n, 3));
+        whole.extend(bytes);
+    }
+    assert!(whole == bytes);
+    let one = Answer::Directory {
+        part: 0,
+        parts: 1,
+        bytes: document(&ours).bytes.to_vec(),
+    };
+    assert!(ask(ours.hash(), 0) == one);
+    for (hash, part) in [
+        (next.hash(), 3),
+        (next.hash(), u16::MAX),
+        (ours.hash(), 1),
+        (other().hash(), 0),
+        (DirectoryHash([0; 32]), 0),
+    ] {
+        assert!(ask(hash, part) == Answer::Refused);
+    }
 }
