@@ -168,7 +168,7 @@ pub struct LinesArgs {
     #[arg(long, default_value_t = 0.0, value_parser = parse_share)]
     pub loss: f64,
     /// A file that is not there after this is lost.
-    #[arg(long, default_value = "20m", value_parser = parse_time)]
+    #[arg(long, default_value = "30m", value_parser = parse_time)]
     pub limit: Duration,
 }
 

@@ -75,6 +75,10 @@ impl Half {
 
 /// One network: lines until the file is there, or `count` of them.
 async fn half(args: &NetworkArgs, lines: &LinesArgs, file: bool, count: usize) -> Result<Half> {
+    let mut args = args.clone();
+    let name = if file { "beside" } else { "alone" };
+    args.dir = args.dir.map(|dir| dir.join(name));
+    let args = &args;
     let mut network = Network::start(args).await?;
     let (alice, bob) = (network.api("alice")?, network.api("bob")?);
     let contact = contact_id(&alice, "bob").await?;
@@ -95,6 +99,9 @@ async fn half(args: &NetworkArgs, lines: &LinesArgs, file: bool, count: usize) -
         };
         if over {
             break;
+        }
+        if let Some(why) = &state.failed {
+            bail!("the file failed: {why}");
         }
         if began.elapsed() > lines.limit {
             bail!("after {} s the file is not there", lines.limit.as_secs());
@@ -147,6 +154,8 @@ struct State {
     latencies: Vec<Duration>,
     /// Bytes of the file that are there.
     done: u64,
+    /// Why it will not come.
+    failed: Option<String>,
     /// When the file was whole, and under which name bob has it.
     file: Option<(Instant, String)>,
 }
@@ -161,6 +170,7 @@ impl State {
                     self.latencies.push(at - said);
                 }
             }
+            Some("file_failed") => self.failed = Some(event["reason"].to_string()),
             Some("file_progress") => self.done = event["done"].as_u64().unwrap_or(self.done),
             Some("file_received") => {
                 let blob = event["blob"].as_str().unwrap_or_default().to_owned();
