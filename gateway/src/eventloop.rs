@@ -373,8 +373,10 @@ impl Node {
             more.insert(name.into(), count.into());
         }
         more.insert("inboxes_store".into(), self.orders.health().into());
+        let hop = self.gateway.hop();
+        more.extend(self.publisher.status(hop, now));
         let sample = Sample {
-            hop: self.gateway.hop(),
+            hop,
             loops: self.gateway.loop_count(),
             alarm: self.gateway.loop_alarm(),
             links: self.neighbours.up(),

@@ -15,6 +15,7 @@ pub mod metrics;
 mod start;
 
 use config::Config;
+use directory::Role;
 use runtime::config::ConfigError;
 use runtime::node::NodeError;
 use runtime::node::command::{self, NodeDaemon};
@@ -36,6 +37,7 @@ pub struct GatewayDaemon;
 impl NodeDaemon for GatewayDaemon {
     type Config = Config;
     const NAME: &'static str = "gateway";
+    const ROLE: Role = Role::Gateway;
     const EXAMPLE: &'static str = include_str!("../gateway.example.toml");
 
     fn settings(config: &Config) -> Settings {

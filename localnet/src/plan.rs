@@ -185,6 +185,8 @@ impl Plan {
         if let Some(listen) = node.listen {
             writeln!(text, "listen = \"{listen}\"")?;
         }
+        // Everybody has the same address here.
+        writeln!(text, "connections_per_address = 256")?;
         if let Some(metrics) = node.metrics {
             writeln!(text, "metrics_port = {}", metrics.port())?;
         }

@@ -283,16 +283,17 @@ impl Node {
         self.meter.settle();
         self.loss.iter_mut().for_each(TestLoss::look);
         self.mix.handle_intake(&self.pool.door().take_counts());
+        let (hop, now) = (self.mix.hop(), self.foundation.clock.now());
         let sample = Sample {
-            hop: self.mix.hop(),
+            hop,
             loops: self.mix.loop_count(),
             alarm: self.mix.loop_alarm(),
             links: self.neighbours.up(),
             unwrap_queued: self.pool.door().queued(),
             tags_failing: self.keeper.is_failing(),
-            more: serde_json::Map::new(),
+            more: self.publisher.status(hop, now),
         };
-        self.board.copy(sample, self.foundation.clock.now());
+        self.board.copy(sample, now);
     }
 
     /// What is queued for links still leaves; what waits out its delay is lost.

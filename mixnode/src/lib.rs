@@ -10,6 +10,7 @@ pub mod eventloop;
 mod test_loss;
 
 use config::Config;
+use directory::Role;
 use runtime::config::ConfigError;
 use runtime::node::NodeError;
 use runtime::node::command::{self, BenchOptions, NodeDaemon};
@@ -31,6 +32,7 @@ pub struct Mixnode;
 impl NodeDaemon for Mixnode {
     type Config = Config;
     const NAME: &'static str = "mixnode";
+    const ROLE: Role = Role::Mix;
     const EXAMPLE: &'static str = include_str!("../mixnode.example.toml");
     const HAS_BENCH: bool = true;
 

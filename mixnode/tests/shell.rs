@@ -108,6 +108,83 @@ fn init_makes_a_configuration_once() {
 }
 
 #[test]
+fn a_request_to_join_is_signed_by_the_node_for_its_network() {
+    let folder = folder();
+    folder.configure("data_dir = \"d\"\n");
+    folder.refuses(&["join"], EXIT_CONFIG, &["d/identity.key", "init"]);
+    std::fs::remove_file(folder.path("mixnode.toml")).unwrap();
+    folder.output(&["init", "--set", "operator=Example & Co"]);
+    // Also while the node runs.
+    let running = Running::start(&folder);
+    let output = folder.output(&["join"]);
+    let text = String::from_utf8(output.stdout).unwrap();
+    let request = directory::JoinRequest::from_text(&text).unwrap();
+    request.verify(&directory::testing::network_id(1)).unwrap();
+    assert_eq!(request.operator, "Example & Co");
+    assert_eq!(request.role, directory::Role::Mix);
+    let seed = std::fs::read(folder.path("mixnode-data/identity.key")).unwrap();
+    let seed = <[u8; 32]>::try_from(seed).unwrap();
+    let identity = wire::keys::IdentitySecret::from_seed(&seed).public();
+    assert_eq!(request.identity, identity);
+    drop(running);
+    // Without a name the node is a family of its own.
+    std::fs::remove_file(folder.path("mixnode.toml")).unwrap();
+    folder.configure("");
+    let output = folder.output(&["join"]);
+    let text = String::from_utf8(output.stdout).unwrap();
+    let request = directory::JoinRequest::from_text(&text).unwrap();
+    assert_eq!(
+        request.operator,
+        directory::hex::encode(&identity.to_bytes())
+    );
+}
+
+#[test]
+fn retiring_is_ordered_once_asked_again_and_taken_back() {
+    let folder = folder();
+    folder.configure("data_dir = \"d\"\n");
+    folder.refuses(&["retire"], EXIT_CONFIG, &["data_dir", "no node in d"]);
+    std::fs::remove_file(folder.path("mixnode.toml")).unwrap();
+    folder.output(&["init"]);
+    let says = |args: &[&str]| {
+        let output = folder.output(args);
+        assert_eq!(output.status.code(), Some(0));
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let file = folder.path("mixnode-data/retiring");
+    assert!(says(&["retire", "--cancel"]).contains("nothing to cancel"));
+    assert!(says(&["retire"]).contains("This node retires. Its last directory"));
+    let ordered = std::fs::read(&file).unwrap();
+    assert!(says(&["retire"]).contains("retires already"));
+    assert_eq!(std::fs::read(&file).unwrap(), ordered);
+    folder.refuses(&["retire", "--wait"], EXIT_CONFIG, &["metrics"]);
+    folder.refuses(&["retire", "--wait", "--cancel"], 2, &["--cancel"]);
+    assert!(says(&["retire", "--cancel"]).contains("This node stays"));
+    assert!(!file.exists());
+    // With a port to ask at, a node that does not run is no node that serves.
+    let port = format!("metrics = \"127.0.0.1:{}\"\n", free_port());
+    folder.configure(&port);
+    folder.refuses(&["retire"], 1, &["Does the node run?"]);
+    let running = Running::start(&folder);
+    let deadline = Instant::now() + Duration::from_secs(20);
+    loop {
+        let output = folder.output(&["retire"]);
+        let text = String::from_utf8(output.stdout).unwrap();
+        if text.contains("It may not be stopped yet") {
+            break;
+        }
+        assert!(Instant::now() < deadline, "{text}");
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    let status = says(&["status"]);
+    assert!(
+        status.contains("retiring") && status.contains("may_stop no"),
+        "{status}"
+    );
+    drop(running);
+}
+
+#[test]
 fn a_key_that_others_can_read_is_refused() {
     let folder = folder();
     folder.output(&["init"]);

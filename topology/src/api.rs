@@ -21,7 +21,9 @@ use directory::{
     hex,
 };
 use hyper::header::{CACHE_CONTROL, ETAG, HeaderMap, HeaderValue, IF_NONE_MATCH};
+use runtime::clock::Clock;
 use runtime::http::{Method, Request, Response, StatusCode, read_short_body, respond, text};
+use runtime::node::peer_clocks::TIME_HEADER;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
@@ -36,9 +38,20 @@ pub(crate) struct Api {
     pub(crate) votes: mpsc::Sender<Ballotry>,
     pub(crate) lanes: Arc<Lanes>,
     pub(crate) body_timeout: Duration,
+    pub(crate) clock: Clock,
 }
 
+/// Every answer says what time it is here, so that whoever asks can compare.
 pub(crate) async fn answer(request: Request, api: Api) -> Response {
+    let clock = api.clock;
+    let mut response = route(request, api).await;
+    response
+        .headers_mut()
+        .insert(TIME_HEADER, HeaderValue::from(clock.unix().0));
+    response
+}
+
+async fn route(request: Request, api: Api) -> Response {
     let Api {
         commands,
         body_timeout,
@@ -155,7 +168,8 @@ fn status_of(why: DescriptorRefused) -> StatusCode {
         DescriptorRefused::Replayed => StatusCode::CONFLICT,
         DescriptorRefused::TooOld
         | DescriptorRefused::FromTheFuture
-        | DescriptorRefused::NoUsableKey(_) => StatusCode::UNPROCESSABLE_ENTITY,
+        | DescriptorRefused::NoUsableKey(_)
+        | DescriptorRefused::NotPublic(_) => StatusCode::UNPROCESSABLE_ENTITY,
     }
 }
 

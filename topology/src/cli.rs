@@ -1,10 +1,14 @@
-//! The command line: `topology init | run | status | verify`.
+//! The command line: `topology init | run | status | show | diff | verify | admit | ban`.
 
+use crate::allow::{self, Admission, Changes};
 use crate::config::Config;
+use crate::diff::diff;
+use crate::show::{self, Operators};
+use crate::source::{self, KnownNetwork};
 use crate::status::Status;
 use anyhow::Context as _;
 use clap::{Args, Parser, Subcommand};
-use directory::{EpochSchedule, Network, NetworkAuthority, hex};
+use directory::{EpochSchedule, Network, NetworkAuthority, Role, hex};
 use runtime::clock::Clock;
 use runtime::config::{ConfigError, exit};
 use runtime::data_dir::write_atomic;
@@ -73,6 +77,46 @@ enum Verb {
         #[arg(long, default_value = "network.toml")]
         network: PathBuf,
     },
+    /// Show a directory: who is in which layer, at which addresses and rates.
+    Show {
+        /// A file, `-`, or an authority as in 192.0.2.1:7800 or http://192.0.2.1:7800/v1/directory/12; by
+        /// default the newest directory of the authority of the configuration.
+        source: Option<String>,
+        #[command(flatten)]
+        known: KnownNetwork,
+        /// For programs.
+        #[arg(long, conflicts_with = "html")]
+        json: bool,
+        /// One page with a map, which loads nothing from anywhere; to standard output.
+        #[arg(long)]
+        html: bool,
+    },
+    /// Say what changed from one directory to another: who joined, left and moved, keys, parameters.
+    Diff {
+        /// As for `show`.
+        old: String,
+        /// As for `show`.
+        new: String,
+        #[command(flatten)]
+        known: KnownNetwork,
+        /// For programs.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Take a node on the allow-list. An authority that runs goes by it from its next ballot on.
+    Admit {
+        /// What the node's `join` printed: the text itself, a file with it, or `-`.
+        request: String,
+        #[command(flatten)]
+        file: ConfigFile,
+    },
+    /// Take a node off the allow-list, also one of the configuration. `admit` takes it back.
+    Ban {
+        /// Its identity or id in hex, or the first digits of it, at least 8.
+        node: String,
+        #[command(flatten)]
+        file: ConfigFile,
+    },
 }
 
 /// The whole program: `arguments` as from [`std::env::args_os`], the name in front.
@@ -102,6 +146,20 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         } => load(&file.config).and_then(|c| in_runtime(run(c, die_with_parent))),
         Verb::Status { file, json } => load(&file.config).and_then(|c| in_runtime(status(c, json))),
         Verb::Verify { file, network } => verify(&file, &network),
+        Verb::Show {
+            source,
+            known,
+            json,
+            html,
+        } => in_runtime(show_directory(source, known, json, html)),
+        Verb::Diff {
+            old,
+            new,
+            known,
+            json,
+        } => in_runtime(show_diff(old, new, known, json)),
+        Verb::Admit { request, file } => load(&file.config).and_then(|c| admit(&c, &request)),
+        Verb::Ban { node, file } => load(&file.config).and_then(|c| ban(&c, &node)),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
@@ -134,7 +192,7 @@ fn in_one_line(error: &anyhow::Error) -> String {
         })
 }
 
-fn load(path: &Path) -> anyhow::Result<Config> {
+pub(crate) fn load(path: &Path) -> anyhow::Result<Config> {
     let config: Config = runtime::config::load(Some(path), "topology")?;
     config.check()?;
     Ok(config)
@@ -142,7 +200,8 @@ fn load(path: &Path) -> anyhow::Result<Config> {
 
 fn check_config(path: &Path) -> anyhow::Result<()> {
     let config = load(path)?;
-    config.authority(crate::read_network(&config.network)?)?;
+    let admitted = allow::admitted(&config, &Changes::read(&config.data_dir)?)?;
+    config.authority(crate::read_network(&config.network)?, admitted)?;
     say(&format!("{} is fine.", path.display()))
 }
 
@@ -171,7 +230,10 @@ fn init(path: &Path, epoch: Duration) -> anyhow::Result<()> {
         address: config.listen,
     };
     let id = Entropy::os().seed().context("cannot draw a network id")?;
-    let network = Network::new(NetworkId(*id), schedule, vec![authority], 1, Vec::new())?;
+    let mut network = Network::new(NetworkId(*id), schedule, vec![authority], 1, Vec::new())?;
+    if directory::is_public(&config.listen) {
+        network = network.with_public_addresses()?;
+    }
     write_atomic(&config.network, network.to_toml().as_bytes())?;
     say(&format!(
         "wrote {}: add [[bootstrap]] gateways and give it to everybody",
@@ -205,6 +267,103 @@ fn verify(file: &Path, network: &Path) -> anyhow::Result<()> {
     let network = crate::read_network(network)?;
     let now = Clock::start().unix();
     say(crate::verify::file(file, &network, now)?.trim_end())
+}
+
+async fn show_directory(
+    source: Option<String>,
+    known: KnownNetwork,
+    json: bool,
+    html: bool,
+) -> anyhow::Result<()> {
+    let network = known.read()?;
+    let source = match source {
+        Some(source) => source,
+        None => load(&known.config)?.listen.to_string(),
+    };
+    let (signed, directory) = source::directory(&source, &network).await?;
+    let shown = show::shown(&signed, &directory, &network, &operators(&known.config));
+    let now = Clock::start().unix();
+    if json {
+        return say(&serde_json::to_string_pretty(&shown)?);
+    }
+    let text = match html {
+        true => show::page(&shown, now),
+        false => shown.in_words(now),
+    };
+    say(text.trim_end())
+}
+
+async fn show_diff(
+    old: String,
+    new: String,
+    known: KnownNetwork,
+    json: bool,
+) -> anyhow::Result<()> {
+    let network = known.read()?;
+    let (_, old) = source::directory(&old, &network).await?;
+    let (_, new) = source::directory(&new, &network).await?;
+    let diff = diff(&old, &new, &operators(&known.config));
+    if json {
+        return say(&serde_json::to_string_pretty(&diff)?);
+    }
+    say(diff.in_words().trim_end())
+}
+
+/// Names that this machine's allow-list knows; none where there is no authority.
+fn operators(config: &Path) -> Operators {
+    let known = load(config).and_then(|config| {
+        let changes = Changes::read(&config.data_dir)?;
+        Ok(allow::operators(&config, &changes))
+    });
+    known.unwrap_or_default()
+}
+
+const TAKES_EFFECT: &str =
+    "An authority that runs reads this within a second and goes by it from its next ballot on.";
+
+fn admit(config: &Config, request: &str) -> anyhow::Result<()> {
+    let network = crate::read_network(&config.network)?;
+    let request = allow::read_request(request, &network)?;
+    let role = match request.role {
+        Role::Mix => "mix",
+        Role::Gateway => "gateway",
+    };
+    let days = Clock::start()
+        .unix()
+        .saturating_since(request.made)
+        .as_secs()
+        / 86_400;
+    let node = format!(
+        "{role} {} of \"{}\" (asked {days} days ago)",
+        hex::encode(&request.id().0),
+        request.operator
+    );
+    match allow::admit(config, &request)? {
+        Admission::Unchanged => return say(&format!("{node} is on the allow-list already.")),
+        Admission::New => say(&format!("Admitted: {node}."))?,
+        Admission::Changed => say(&format!(
+            "Changed: {node}; it was there in another role or of another operator."
+        ))?,
+        Admission::NoLongerBanned => say(&format!("Admitted: {node}, which was banned."))?,
+    }
+    say(TAKES_EFFECT)?;
+    say("The node is in once more than half of the authorities admit it.")
+}
+
+fn ban(config: &Config, node: &str) -> anyhow::Result<()> {
+    let (id, entry) = allow::ban(config, node)?;
+    let id = hex::encode(&id.0);
+    match entry {
+        Some(entry) => say(&format!(
+            "Off the allow-list: {id} of \"{}\".",
+            entry.operator
+        ))?,
+        None => say(&format!("Banned: {id}, which was not on the allow-list."))?,
+    }
+    say(TAKES_EFFECT)?;
+    say(
+        "The node is out once no more than half of the authorities admit it; directories that list it then hold for two epochs at most.",
+    )
 }
 
 fn in_runtime(work: impl Future<Output = anyhow::Result<()>>) -> anyhow::Result<()> {

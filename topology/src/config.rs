@@ -1,12 +1,11 @@
 //! `topology.toml`. `topology.example.toml` shows every key at its default; a test holds it to that.
 
-use directory::{Admitted, AuthorityConfig, Family, Network, Parameters, Rate, Role, hex};
+use directory::{Admitted, AuthorityConfig, Family, Network, Parameters, Rate, Role};
 use runtime::config::ConfigError;
 use serde::{Deserialize, Serialize};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
-use wire::keys::IdentityPublic;
 
 /// What an operator sets.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -18,6 +17,8 @@ pub struct Config {
     pub network: PathBuf,
     /// Where nodes ask.
     pub listen: SocketAddr,
+    /// Connections from one address at a time, of 256 in all.
+    pub connections_per_address: usize,
     /// Prometheus text on loopback; 0 takes any free port.
     pub metrics_port: u16,
     /// `error`, `warn`, `info`, `debug` or `trace`.
@@ -95,6 +96,7 @@ impl Default for Config {
             data_dir: "topology-data".into(),
             network: "network.toml".into(),
             listen: SocketAddr::from(([127, 0, 0, 1], 7800)),
+            connections_per_address: 32,
             metrics_port: 9780,
             log: "info".into(),
             profile: Profile::Wide,
@@ -110,23 +112,29 @@ impl Config {
     /// Checks what does not need the network.
     pub fn check(&self) -> Result<(), ConfigError> {
         self.parameters()?;
-        let admitted = self.admitted()?;
+        if self.connections_per_address == 0 {
+            let message = "is 0: nobody could connect; give at least 1";
+            return Err(value("connections_per_address", message));
+        }
+        self.node.iter().try_for_each(|n| n.admitted().map(|_| ()))
+    }
+
+    /// The settings of the machine, with this allow-list.
+    pub(crate) fn authority(
+        &self,
+        network: Network,
+        admitted: Vec<Admitted>,
+    ) -> Result<AuthorityConfig, ConfigError> {
+        self.check()?;
         if self.expected_nodes > admitted.len() {
             let message = format!(
-                "is {}, but only {} nodes are on the allow-list: lower it, or add [[node]]s",
+                "is {}, but only {} nodes are on the allow-list: lower it, or admit more",
                 self.expected_nodes,
                 admitted.len()
             );
             return Err(value("expected_nodes", message));
         }
-        Ok(())
-    }
-
-    /// The settings of the machine.
-    pub fn authority(&self, network: Network) -> Result<AuthorityConfig, ConfigError> {
-        self.check()?;
         let parameters = self.parameters()?;
-        let admitted = self.admitted()?;
         parameters.check(&network.schedule()).map_err(|name| {
             let message = "out of bounds for this network: see docs/spec/directory.md, Parameters";
             value(&format!("parameters.{name}"), message)
@@ -134,13 +142,18 @@ impl Config {
         Ok(AuthorityConfig {
             network,
             parameters,
-            expected_nodes: match self.expected_nodes {
-                0 => admitted.len(),
-                count => count,
-            },
+            expected_nodes: self.expected(admitted.len()),
             admitted,
             grace: Duration::from_millis(self.grace_ms),
         })
+    }
+
+    /// So many nodes end the wait of a new network, when so many are on the allow-list.
+    pub(crate) fn expected(&self, admitted: usize) -> usize {
+        match self.expected_nodes {
+            0 => admitted,
+            count => count.min(admitted),
+        }
     }
 
     fn parameters(&self) -> Result<Parameters, ConfigError> {
@@ -181,23 +194,11 @@ impl Config {
         set(&mut p.puzzle_difficulty, o.puzzle_difficulty);
         Ok(p)
     }
-
-    fn admitted(&self) -> Result<Vec<Admitted>, ConfigError> {
-        self.node.iter().map(NodeEntry::admitted).collect()
-    }
 }
 
 impl NodeEntry {
-    fn admitted(&self) -> Result<Admitted, ConfigError> {
-        let identity = hex::decode(&self.identity)
-            .and_then(|bytes| IdentityPublic::from_bytes(&bytes).ok())
-            .ok_or_else(|| {
-                let message = format!(
-                    "`{}` is no identity: copy the 64 hex digits that the node's `init` printed",
-                    self.identity
-                );
-                value("node.identity", message)
-            })?;
+    pub(crate) fn admitted(&self) -> Result<Admitted, ConfigError> {
+        let identity = crate::allow::identity(&self.identity)?;
         if self.operator.trim().is_empty() {
             return Err(value("node.operator", "is empty: name who runs the node"));
         }
@@ -240,6 +241,7 @@ pub(crate) fn value(key: &str, message: impl Into<String>) -> ConfigError {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use directory::hex;
 
     #[test]
     fn the_example_shows_the_defaults() {
@@ -270,7 +272,6 @@ mod tests {
             change(&mut config);
             config.check().unwrap_err().to_string()
         };
-        assert!(with(|c| c.expected_nodes = 1).contains("expected_nodes"));
         assert!(with(|c| c.parameters.loop_rate = Some(f64::NAN)).contains("loop_rate"));
         assert!(with(|c| c.parameters.loop_rate = Some(-1.0)).contains("loop_rate"));
         let entry = |identity: &str, operator: &str| NodeEntry {

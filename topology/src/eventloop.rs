@@ -1,6 +1,7 @@
 //! The one loop of the process. It alone touches the machine; handlers send it [`Command`]s, and other
 //! authorities' messages come by a queue of their own.
 
+use crate::allow;
 use crate::lanes::Lanes;
 use crate::metrics::Metrics;
 use crate::news;
@@ -78,6 +79,9 @@ pub(crate) struct Eventloop<'a> {
     pub(crate) metrics: Metrics,
     pub(crate) peers: Peers,
     pub(crate) lanes: Arc<Lanes>,
+    pub(crate) allow: allow::Watch,
+    /// When the allow-list was last looked at.
+    pub(crate) looked: Instant,
     /// Since when descriptors are here that are not on disk.
     pub(crate) unsaved: Option<Instant>,
     /// The last complaint about votes of a network without a directory, which come every few seconds.
@@ -97,6 +101,7 @@ impl Eventloop<'_> {
             }
             self.transmit();
             self.peers.want(self.authority.wanted(self.clock.unix()));
+            self.look_at_allow_list();
             self.show_counts();
             // 2. Wait for the first of: end, another authority, time, a request. In this order: strangers
             //    delay no vote.
@@ -130,6 +135,31 @@ impl Eventloop<'_> {
     pub(crate) fn restore(&mut self, descriptors: Vec<SignedDescriptor>) {
         for signed in descriptors {
             let _ = self.authority.handle_descriptor(signed, self.clock.unix());
+        }
+    }
+
+    /// `topology admit` and `topology ban` change it while this runs.
+    fn look_at_allow_list(&mut self) {
+        let now = self.clock.now();
+        if now - self.looked < WAIT_MAX {
+            return;
+        }
+        self.looked = now;
+        let Some(list) = self.allow.look() else {
+            return;
+        };
+        let taken = list.and_then(|list| {
+            let expected = self.allow.expected(list.len());
+            let unix = self.clock.unix();
+            self.authority.handle_admitted(&list, expected, unix)?;
+            Ok(list.len())
+        });
+        match taken {
+            Ok(nodes) => tracing::info!(
+                nodes,
+                "the allow-list has changed; the next ballot goes by it"
+            ),
+            Err(error) => tracing::error!("the allow-list stays as it was: {error:#}"),
         }
     }
 
@@ -418,5 +448,6 @@ fn reason(why: DescriptorRefused) -> &'static str {
         DescriptorRefused::TooOld => "too_old",
         DescriptorRefused::FromTheFuture => "from_the_future",
         DescriptorRefused::NoUsableKey(_) => "no_usable_key",
+        DescriptorRefused::NotPublic(_) => "not_public",
     }
 }

@@ -1,6 +1,7 @@
 //! A directory authority as a process: takes signed descriptors from nodes over HTTP, votes with the
 //! other authorities, and hands out signed directories. What it decides is [`directory::Authority`];
-//! here are its files, its HTTP routes, its clock and its command line.
+//! here are its files, its HTTP routes, its clock and its command line. What a person asks about a network
+//! (`show`, `diff`) and who may take part (`allow`) are beside it.
 //!
 //! ```text
 //!   nodes ─────────────▶ api (HTTP) ──Command───▶ eventloop ── Authority
@@ -11,14 +12,18 @@
 //! Clients never talk to an authority; nodes do, in plain HTTP/1.1, because every document is
 //! signed. Routes and documents: `docs/spec/directory.md`.
 
+mod allow;
 mod api;
 mod cli;
 mod config;
+mod diff;
 mod eventloop;
 mod lanes;
 mod metrics;
 mod news;
 mod peers;
+mod show;
+mod source;
 mod status;
 mod ticket;
 mod vault;
@@ -52,11 +57,14 @@ const COMMANDS_MAX: usize = 64;
 pub async fn run(config: Config, shutdown: Shutdown) -> anyhow::Result<()> {
     let network = read_network(&config.network)?;
     let dir = DataDir::open(&config.data_dir)?;
+    // Before it is read, so that no change is missed.
+    let watch = allow::Watch::new(config.clone());
     let secret = keyfile::load_or_create_identity(&dir, KEY_FILE, &mut Entropy::os())?;
     let secret = Arc::new(secret);
     let (kept, descriptors) = (vault::read(&dir)?, vault::read_descriptors(&dir)?);
     let clock = Clock::start();
-    let settings = config.authority(network.clone())?;
+    let admitted = allow::admitted(&config, &allow::Changes::read(&config.data_dir)?)?;
+    let settings = config.authority(network.clone(), admitted)?;
     let keys = Entropy::os().key_rng()?;
     let authority = Authority::new(settings, secret.clone(), kept, keys, clock.unix());
     let authority = authority.map_err(explain)?;
@@ -76,6 +84,7 @@ pub async fn run(config: Config, shutdown: Shutdown) -> anyhow::Result<()> {
     let (fetched, fetched_rx) = mpsc::channel(1);
     let limits = HttpLimits {
         body_max: vote::STATEMENT_MAX,
+        connections_per_address: config.connections_per_address,
         ..HttpLimits::default()
     };
     let api = api::Api {
@@ -83,6 +92,7 @@ pub async fn run(config: Config, shutdown: Shutdown) -> anyhow::Result<()> {
         votes,
         lanes: lanes.clone(),
         body_timeout: limits.body_timeout,
+        clock,
     };
     let routes = move |request| api::answer(request, api.clone());
     let api = tokio::spawn(http::serve(listener, limits, shutdown.clone(), routes));
@@ -97,6 +107,8 @@ pub async fn run(config: Config, shutdown: Shutdown) -> anyhow::Result<()> {
     };
 
     let mut eventloop = eventloop::Eventloop {
+        allow: watch,
+        looked: clock.now(),
         authority,
         network,
         clock,

@@ -79,10 +79,37 @@ impl Status {
             self.nodes_admitted, self.nodes_with_descriptor, self.nodes_usable, self.vote.epoch
         );
         let _ = writeln!(out, "{}", self.vote_line());
+        if let Some(line) = self.own_clock() {
+            let _ = writeln!(out, "{line}");
+        }
         for authority in &self.authorities {
             let _ = writeln!(out, "  {}", self.authority_line(authority));
         }
         out
+    }
+
+    /// A word when more than half of the others differ from this one, most of them in the same way: it is this one
+    /// then, and not they.
+    fn own_clock(&self) -> Option<String> {
+        let mut ahead: Vec<i64> = self
+            .authorities
+            .iter()
+            .filter_map(|a| a.clock_ahead_ms)
+            .collect();
+        ahead.sort_unstable();
+        let others = self.authorities.iter().filter(|a| !a.own).count();
+        let middle = *ahead.get(ahead.len() / 2)?;
+        let wrong = ahead
+            .iter()
+            .filter(|ms| ms.abs() > SKEW_SHOWN_MS && (**ms > 0) == (middle > 0));
+        if wrong.count() * 2 <= others.max(1) || others < 2 {
+            return None;
+        }
+        let seconds = middle.unsigned_abs() as f64 / 1000.0;
+        let side = if middle > 0 { "behind" } else { "ahead of" };
+        Some(format!(
+            "THIS AUTHORITY'S CLOCK IS {seconds:.1} s {side} those of most others: set it right (NTP)"
+        ))
     }
 
     fn newest(&self) -> String {
@@ -205,5 +232,18 @@ mod tests {
         );
         status.valid_for_s = Some(0);
         assert!(status.in_words().contains("NO VALID DIRECTORY"));
+        // One of three that differs is the one that is wrong; of three that all do, it is this one.
+        assert!(!status.in_words().contains("THIS AUTHORITY'S CLOCK"));
+        for authority in &mut status.authorities[1..] {
+            authority.clock_ahead_ms = Some(1000 + i64::from(authority.number));
+        }
+        let words = status.in_words();
+        assert!(
+            words.contains("THIS AUTHORITY'S CLOCK IS 1.0 s behind"),
+            "{words}"
+        );
+        status.authorities[1].clock_ahead_ms = Some(-1000);
+        status.authorities[2].clock_ahead_ms = Some(0);
+        assert!(!status.in_words().contains("THIS AUTHORITY'S CLOCK"));
     }
 }

@@ -119,6 +119,25 @@ impl Authority {
         Ok(authority)
     }
 
+    /// Another allow-list, for ballots from the next one on; what nodes said that are not on it in their role is
+    /// forgotten. `expected` as in [`AuthorityConfig::expected_nodes`].
+    pub fn handle_admitted(
+        &mut self,
+        list: &[Admitted],
+        expected: usize,
+        now: UnixTime,
+    ) -> Result<(), AuthorityError> {
+        self.admitted = admission::index(list)?;
+        self.config.expected_nodes = expected;
+        let admitted = &self.admitted;
+        self.descriptors.retain(|id, signed| {
+            let listed = admitted.get(id);
+            listed.is_some_and(|node| node.role == signed.descriptor.role)
+        });
+        self.handle_timeout(now);
+        Ok(())
+    }
+
     /// A node uploaded its descriptor.
     pub fn handle_descriptor(
         &mut self,

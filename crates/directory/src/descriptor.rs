@@ -4,6 +4,8 @@
 
 use crate::body;
 use crate::document::NodeDescriptor;
+use crate::network::Network;
+use std::net::SocketAddr;
 use wire::codec::{DecodeError, Reader, Writer};
 use wire::ids::NetworkId;
 use wire::keys::{BadSignature, IdentitySecret, SIGNATURE_LEN};
@@ -56,6 +58,14 @@ impl SignedDescriptor {
         self.descriptor
             .identity
             .verify(CONTEXT, &message, &self.signature)
+    }
+
+    /// The first of its addresses that a node of `network` must not have: one that is not public in a public network.
+    pub fn unreachable(&self, network: &Network) -> Option<SocketAddr> {
+        let node = &self.descriptor;
+        let mut all = node.addresses.iter().chain(&node.client_addresses);
+        let found = all.find(|a| network.is_public() && !crate::is_public(a));
+        found.copied()
     }
 
     /// Its only encoding, at most [`DESCRIPTOR_MAX`] bytes.

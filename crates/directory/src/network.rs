@@ -52,6 +52,7 @@ pub struct Network {
     threshold: u8,
     bootstrap: Vec<Bootstrap>,
     recovery_round: Duration,
+    public: bool,
 }
 
 /// Why these values make no network.
@@ -77,6 +78,8 @@ pub enum NetworkError {
     Bootstrap,
     /// An address has port 0 or names no single host.
     Address,
+    /// This address cannot be reached by everybody, and the network is public.
+    NotPublic(SocketAddr),
 }
 
 impl fmt::Display for NetworkError {
@@ -109,6 +112,11 @@ impl fmt::Display for NetworkError {
             Self::Address => write!(
                 f,
                 "an address is no address of one listener: give ip:port, port not 0"
+            ),
+            Self::NotPublic(address) => write!(
+                f,
+                "{address} is loopback, private or reserved, and `public = true` says that everybody reaches \
+                 everybody; give a public address, or remove that line for a network of your own"
             ),
         }
     }
@@ -158,7 +166,25 @@ impl Network {
             threshold,
             bootstrap,
             recovery_round: RECOVERY_ROUND,
+            public: false,
         })
+    }
+
+    /// The same as a network of the Internet: every address of authorities and bootstrap gateways must be public
+    /// ([`crate::is_public`]), and authorities refuse nodes whose addresses are not.
+    pub fn with_public_addresses(mut self) -> Result<Self, NetworkError> {
+        let listeners = self.bootstrap.iter().flat_map(|b| &b.client_addresses);
+        let mut all = self.authorities.iter().map(|a| &a.address).chain(listeners);
+        if let Some(private) = all.find(|a| !crate::is_public(a)) {
+            return Err(NetworkError::NotPublic(*private));
+        }
+        self.public = true;
+        Ok(self)
+    }
+
+    /// Whether all addresses are to be public ones.
+    pub fn is_public(&self) -> bool {
+        self.public
     }
 
     /// The same with recovery votes of this pace.

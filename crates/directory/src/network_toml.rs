@@ -58,6 +58,8 @@ struct NetworkToml {
     threshold: u8,
     recovery_round_ms: Option<u64>,
     #[serde(default)]
+    public: bool,
+    #[serde(default)]
     authority: Vec<AuthorityToml>,
     #[serde(default)]
     bootstrap: Vec<BootstrapToml>,
@@ -115,6 +117,10 @@ impl Network {
                 Some(round) => n.with_recovery_round(round),
                 None => Ok(n),
             })
+            .and_then(|n| match raw.public {
+                true => n.with_public_addresses(),
+                false => Ok(n),
+            })
             .map_err(NetworkTomlError::Network)
     }
 
@@ -132,6 +138,9 @@ impl Network {
         if self.stated_recovery_round() != RECOVERY_ROUND {
             let round = self.stated_recovery_round().as_millis();
             line("recovery_round_ms", &round);
+        }
+        if self.is_public() {
+            line("public", &true);
         }
         for authority in self.authorities() {
             line(

@@ -10,11 +10,12 @@ mod common;
 use cluster::{Cluster, EPOCH_MS, MIXES, NODES, at, config, descriptor, id, places, start, upload};
 use common::SEED;
 use directory::testing::{self, nobodys_key};
-use directory::vote::VoteTimes;
+use directory::vote::{Ballot, VoteTimes, tally};
 use directory::{
-    Accepted, Authority, AuthorityError, AuthorityEvent, DescriptorRefused, Family, LAYERS, Record,
-    Role, SignedDescriptor, SignedDirectory,
+    Accepted, Authority, AuthorityConfig, AuthorityError, AuthorityEvent, DescriptorRefused,
+    Family, LAYERS, Network, NetworkAuthority, Record, Role, SignedDescriptor, SignedDirectory,
 };
+use std::net::SocketAddr;
 use std::time::Duration;
 use wire::ids::Epoch;
 use wire::rng::KeyRng;
@@ -110,6 +111,45 @@ fn a_node_that_falls_silent_is_left_out_and_comes_back() {
         assert_eq!(newest.epoch, Epoch(epoch + 1));
         assert_eq!(newest.nodes().count(), there.len(), "in epoch {epoch}");
     }
+}
+
+/// In the midst of a vote the ballots that were handed in count; no epoch is lost, whoever changes what when.
+#[test]
+fn an_allow_list_changes_from_the_next_ballot_on_and_more_than_half_must_admit() {
+    let mut all = Cluster::start(4, 0);
+    all.upload(0..NODES, 100);
+    let half = EPOCH_MS / 2;
+    for epoch in 0..6u64 {
+        let begin = epoch * EPOCH_MS;
+        let without_first = 1..NODES;
+        match epoch {
+            // One of four, before the vote: three admit it still.
+            1 => [0].map(|i| all.admit(i, without_first.clone())).len(),
+            // A second, while ballots go around: too late for this vote.
+            2 => {
+                all.run_to(begin + half + 500);
+                [1].map(|i| all.admit(i, without_first.clone())).len()
+            }
+            // And back again.
+            4 => [0, 1].map(|i| all.admit(i, 0..NODES)).len(),
+            _ => 0,
+        };
+        if epoch == 4 {
+            all.upload([0], begin + 1);
+        }
+        all.run_to(begin + EPOCH_MS - 1000);
+        for i in 0..4 {
+            let newest = all.newest(i).unwrap();
+            assert_eq!(newest.epoch, Epoch(epoch + 1), "no epoch is lost");
+            let there = NODES - usize::from(epoch == 3);
+            assert_eq!(newest.nodes().count(), there, "in epoch {epoch}");
+        }
+        assert_eq!(
+            all.authority(0).counts().0,
+            NODES - usize::from((1..4).contains(&epoch))
+        );
+    }
+    all.check_signed_once();
 }
 
 #[test]
@@ -309,6 +349,105 @@ fn refused_descriptors() {
     let replayed = authority.handle_descriptor(older, now);
     assert_eq!(replayed, Err(DescriptorRefused::Replayed));
     assert_eq!(authority.counts(), (NODES, 1, 1));
+}
+
+/// In a public network; and an authority that lets such a node pass all the same does not get it into a directory.
+#[test]
+fn a_node_that_not_everybody_reaches_is_refused_by_name() {
+    let address = |text: &str| text.parse().unwrap();
+    let authority = NetworkAuthority {
+        identity: testing::authority_secret(SEED, 0).public(),
+        address: address("9.9.9.9:7800"),
+    };
+    let schedule = config(1).network.schedule();
+    let id = testing::network_id(SEED);
+    let plain = Network::new(id, schedule, vec![authority], 1, Vec::new()).unwrap();
+    let public = plain.clone().with_public_addresses().unwrap();
+    let published = at(1000);
+    let signed =
+        |index: usize, change: fn(&mut directory::NodeDescriptor, SocketAddr), to: &str| {
+            let mut node = descriptor(index, Epoch(0), published).descriptor;
+            for (i, listener) in node
+                .addresses
+                .iter_mut()
+                .chain(&mut node.client_addresses)
+                .enumerate()
+            {
+                *listener = SocketAddr::from(([9, 9, 9, index as u8 + 1], 7000 + i as u16));
+            }
+            change(&mut node, address(to));
+            let secret = testing::node_secret(SEED, index);
+            SignedDescriptor::sign(node, published, &secret, &id).unwrap()
+        };
+    let outcome = |network: &Network, signed: SignedDescriptor| {
+        let config = AuthorityConfig {
+            network: network.clone(),
+            ..config(1)
+        };
+        let (secret, keys) = (
+            testing::authority_secret(SEED, 0),
+            KeyRng::from_seed([1; 32]),
+        );
+        let mut authority = Authority::new(config, secret, Vec::new(), keys, published).unwrap();
+        authority.handle_descriptor(signed, published)
+    };
+    let for_nodes: fn(&mut directory::NodeDescriptor, SocketAddr) = |n, a| n.addresses.push(a);
+    let for_clients: fn(&mut directory::NodeDescriptor, SocketAddr) =
+        |n, a| n.client_addresses.push(a);
+    for private in [
+        "127.0.0.1:1",
+        "10.1.2.3:1",
+        "192.168.0.1:1",
+        "[::1]:1",
+        "[fd00::1]:1",
+        "169.254.1.1:1",
+    ] {
+        let refused = Err(DescriptorRefused::NotPublic(address(private)));
+        assert_eq!(outcome(&public, signed(0, for_nodes, private)), refused);
+        assert_eq!(
+            outcome(&public, signed(MIXES, for_clients, private)),
+            refused
+        );
+        // A network of one's own is a network too.
+        let own = outcome(&plain, signed(0, for_nodes, private));
+        assert_eq!(own, Ok(Accepted::Stored));
+    }
+    let good = outcome(&public, signed(0, for_nodes, "8.8.8.8:1"));
+    assert_eq!(good, Ok(Accepted::Stored));
+    let text = DescriptorRefused::NotPublic(address("10.1.2.3:1")).to_string();
+    assert!(
+        text.contains("10.1.2.3:1") && text.contains("announce"),
+        "{text}"
+    );
+
+    // The tally does not rely on what authorities let pass.
+    let bad = signed(0, for_nodes, "10.1.2.3:1");
+    let mut nodes: Vec<_> = (1..NODES)
+        .map(|i| signed(i, |_, _| {}, "8.8.8.8:1"))
+        .collect();
+    nodes.push(bad);
+    nodes.sort_by_key(|d| d.descriptor.id());
+    let mut admitted = config(1).admitted;
+    admitted.sort_by_key(|a| wire::ids::NodeId::of(&a.identity));
+    let ballot = Ballot {
+        epoch: Epoch(1),
+        previous: wire::ids::DirectoryHash([0; 32]),
+        parameters: config(1).parameters,
+        commitment: [0; 32],
+        admitted,
+        descriptors: nodes,
+    };
+    for (network, there) in [(&public, NODES - 1), (&plain, NODES)] {
+        let ballots = [Some(ballot.clone())];
+        let made = tally(
+            network,
+            (Epoch(1), published),
+            &ballots,
+            &[Some([7; 32])],
+            None,
+        );
+        assert_eq!(made.unwrap().directory.nodes().count(), there);
+    }
 }
 
 #[test]

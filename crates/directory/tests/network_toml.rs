@@ -65,6 +65,32 @@ fn wrong_texts_are_refused_by_name() {
 }
 
 #[test]
+fn a_public_network_has_public_addresses() {
+    // Where nothing is said it is not: the frozen text is read as before.
+    assert!(!Network::from_toml(FROZEN).unwrap().is_public());
+    let stated = FROZEN.replacen("threshold = 3", "threshold = 3\npublic = false", 1);
+    assert_eq!(Network::from_toml(&stated).unwrap(), network(4));
+    let public = FROZEN.replacen("threshold = 3", "threshold = 3\npublic = true", 1);
+    let refused = Network::from_toml(&public).unwrap_err();
+    let loopback = "127.0.0.1:7800".parse().unwrap();
+    assert_eq!(
+        refused,
+        NetworkTomlError::Network(NetworkError::NotPublic(loopback))
+    );
+    let reachable = public.replace("127.0.0.1", "9.9.9.9");
+    // A bootstrap gateway has one on ::1 too.
+    let gateway = "[::1]:40003".parse().unwrap();
+    assert_eq!(
+        Network::from_toml(&reachable),
+        Err(NetworkTomlError::Network(NetworkError::NotPublic(gateway)))
+    );
+    let reachable = reachable.replace("[::1]", "[2a00::1]");
+    let network = Network::from_toml(&reachable).unwrap();
+    assert!(network.is_public());
+    assert_eq!(network.to_toml(), reachable);
+}
+
+#[test]
 fn keys_must_be_keys_and_different() {
     let identities: Vec<_> = FROZEN
         .lines()

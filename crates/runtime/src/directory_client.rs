@@ -3,10 +3,12 @@
 //! Plain HTTP/1.1, because every document is signed; checking the signatures is
 //! `crates/directory`'s. Routes: `docs/spec/directory.md`.
 
-use crate::http_client::{HttpClient, HttpClientError, Method, StatusCode};
+use crate::http_client::{Answer, HttpClient, HttpClientError, Method, StatusCode};
+use crate::node::peer_clocks::{PeerClocks, TIME_HEADER};
 use bytes::Bytes;
 use std::net::SocketAddr;
 use wire::ids::Epoch;
+use wire::time::UnixTime;
 
 /// Why an authority did not do as asked.
 #[derive(Debug, thiserror::Error)]
@@ -25,9 +27,11 @@ pub enum DirectoryClientError {
 }
 
 /// Talks to one authority.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct DirectoryClient {
     http: HttpClient,
+    /// Where the authority's clock is compared with ours, and its number there.
+    clocks: Option<(PeerClocks, usize)>,
 }
 
 impl DirectoryClient {
@@ -35,7 +39,36 @@ impl DirectoryClient {
     pub fn new(address: SocketAddr) -> Self {
         Self {
             http: HttpClient::new(address),
+            clocks: None,
         }
+    }
+
+    /// The same; every answer is compared with our clock as that of authority `number`.
+    pub fn comparing(address: SocketAddr, clocks: &PeerClocks, number: usize) -> Self {
+        Self {
+            clocks: Some((clocks.clone(), number)),
+            ..Self::new(address)
+        }
+    }
+
+    async fn ask(
+        &self,
+        method: Method,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: Bytes,
+    ) -> Result<Answer, HttpClientError> {
+        let asked = self.clocks.as_ref().map(|(clocks, _)| clocks.unix());
+        let answer = self.http.request(method, path, headers, body).await?;
+        let time = answer
+            .headers
+            .get(TIME_HEADER)
+            .and_then(|v| v.to_str().ok());
+        let theirs = time.and_then(|text| text.parse().ok()).map(UnixTime);
+        if let (Some((clocks, number)), Some(asked), Some(theirs)) = (&self.clocks, asked, theirs) {
+            clocks.compare(*number, asked, theirs);
+        }
+        Ok(answer)
     }
 
     /// Hands in this node's signed descriptor.
@@ -43,8 +76,7 @@ impl DirectoryClient {
         let body = Bytes::copy_from_slice(descriptor);
         let headers = [("content-type", "application/octet-stream")];
         let answer = self
-            .http
-            .request(Method::POST, "/v1/descriptor", &headers, body)
+            .ask(Method::POST, "/v1/descriptor", &headers, body)
             .await?;
         if answer.status.is_success() {
             Ok(())
@@ -59,7 +91,7 @@ impl DirectoryClient {
             Some(epoch) => format!("/v1/directory/{epoch}"),
             None => "/v1/directory".to_owned(),
         };
-        let answer = self.http.get(&path).await?;
+        let answer = self.ask(Method::GET, &path, &[], Bytes::new()).await?;
         match answer.status {
             StatusCode::OK => Ok(Some(answer.body)),
             StatusCode::NOT_FOUND => Ok(None),

@@ -5,6 +5,7 @@
 //! daemons' own.
 
 mod listener;
+mod sources;
 mod tls;
 
 pub use listener::{Listener, bind_unix};
@@ -20,6 +21,7 @@ use hyper::service::service_fn;
 use hyper::upgrade::{OnUpgrade, Upgraded};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use listener::Accepted;
+use sources::Sources;
 use std::convert::Infallible;
 use std::future::Future;
 use std::io;
@@ -51,6 +53,8 @@ const DRAIN: Duration = Duration::from_secs(2);
 pub struct HttpLimits {
     /// Connections at a time; one more is answered 503 and closed.
     pub connections_max: usize,
+    /// Of them, from one address (IPv6: one /64); one more is answered in the same way. A Unix socket has none.
+    pub connections_per_address: usize,
     /// For all headers of a request, and for a connection that is idle between two.
     pub header_timeout: Duration,
     /// Most bytes of a request's body; more is answered 413.
@@ -60,10 +64,11 @@ pub struct HttpLimits {
 }
 
 impl Default for HttpLimits {
-    /// 256 connections, 5 s, 1 MiB, 10 s.
+    /// 256 connections from anywhere, 5 s, 1 MiB, 10 s.
     fn default() -> Self {
         Self {
             connections_max: 256,
+            connections_per_address: usize::MAX,
             header_timeout: Duration::from_secs(5),
             body_max: 1024 * 1024,
             body_timeout: Duration::from_secs(10),
@@ -107,6 +112,7 @@ pub async fn serve<H, HF>(
 {
     let listener = listener.into();
     let connections = Arc::new(Semaphore::new(limits.connections_max));
+    let sources = Sources::default();
     let mut tasks = JoinSet::new();
     loop {
         let accepted = tokio::select! {
@@ -123,14 +129,17 @@ pub async fn serve<H, HF>(
                 continue;
             }
         };
-        let Ok(permit) = connections.clone().try_acquire_owned() else {
+        let from = accepted.source();
+        let place = from.map(|ip| sources.enter(ip, limits.connections_per_address));
+        let permit = connections.clone().try_acquire_owned();
+        let (Some(Some(_)) | None, Ok(permit)) = (&place, permit) else {
             accepted.refuse();
             continue;
         };
         let (limits, shutdown, handler) = (limits.clone(), shutdown.clone(), handler.clone());
         tasks.spawn(async move {
             serve_connection(accepted, &limits, shutdown, handler).await;
-            drop(permit);
+            drop((permit, place));
         });
     }
     drop(listener);

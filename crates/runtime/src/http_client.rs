@@ -7,7 +7,7 @@ use crate::http::ChannelBody;
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::{Body, Incoming};
-use hyper::header::{CONTENT_LENGTH, HOST};
+use hyper::header::{CONTENT_LENGTH, HOST, HeaderMap};
 use hyper_util::rt::TokioIo;
 use std::convert::Infallible;
 use std::future::Future;
@@ -52,6 +52,8 @@ pub enum HttpClientError {
 pub struct Answer {
     /// 200 and the like.
     pub status: StatusCode,
+    /// What stands before the body.
+    pub headers: HeaderMap,
     /// At most [`HttpClient::body_max`] bytes.
     pub body: Bytes,
 }
@@ -93,13 +95,14 @@ impl HttpClient {
         let body = body.into();
         self.in_time(async {
             let (response, _connection) = self.send(method, path, headers, body).await?;
-            let status = response.status();
-            let collected = Limited::new(response.into_body(), self.body_max)
+            let (parts, body) = response.into_parts();
+            let collected = Limited::new(body, self.body_max)
                 .collect()
                 .await
                 .map_err(|_| HttpClientError::Body)?;
             Ok(Answer {
-                status,
+                status: parts.status,
+                headers: parts.headers,
                 body: collected.to_bytes(),
             })
         })
@@ -138,11 +141,11 @@ impl HttpClient {
         headers.push(("content-length", &length));
         let body = ChannelBody(pieces);
         let (response, _connection) = self.send_body(Method::POST, path, &headers, body).await?;
-        let status = response.status();
-        let collected = Limited::new(response.into_body(), self.body_max);
-        let body = collected.collect().await;
+        let (parts, body) = response.into_parts();
+        let body = Limited::new(body, self.body_max).collect().await;
         Ok(Answer {
-            status,
+            status: parts.status,
+            headers: parts.headers,
             body: body.map_err(|_| HttpClientError::Body)?.to_bytes(),
         })
     }

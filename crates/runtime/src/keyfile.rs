@@ -5,6 +5,7 @@
 
 use crate::data_dir::{DataDir, DataDirError, create_private, read_private, sync_parent};
 use crate::entropy::Entropy;
+use std::path::Path;
 use wire::keys::IdentitySecret;
 use zeroize::Zeroizing;
 
@@ -14,15 +15,23 @@ pub const KEY_LEN: usize = 32;
 /// Reads a key; `None` when there is no such file. Refuses one that group or others can reach, and
 /// one of another length.
 pub fn load(dir: &DataDir, name: &str) -> Result<Option<Zeroizing<[u8; KEY_LEN]>>, DataDirError> {
-    let path = dir.file(name);
-    let Some(bytes) = read_private(&path, KEY_LEN as u64)? else {
+    read(&dir.file(name))
+}
+
+/// An identity that is there, for a command that signs once and leaves the folder to whoever runs on it.
+pub fn read_identity(path: &Path) -> Result<Option<IdentitySecret>, DataDirError> {
+    Ok(read(path)?.map(|seed| IdentitySecret::from_seed(&seed)))
+}
+
+fn read(path: &Path) -> Result<Option<Zeroizing<[u8; KEY_LEN]>>, DataDirError> {
+    let Some(bytes) = read_private(path, KEY_LEN as u64)? else {
         return Ok(None);
     };
     let bytes = Zeroizing::new(bytes);
     match <[u8; KEY_LEN]>::try_from(&bytes[..]) {
         Ok(key) => Ok(Some(Zeroizing::new(key))),
         Err(_) => Err(DataDirError::WrongLength {
-            path,
+            path: path.to_owned(),
             found: bytes.len() as u64,
             expected: KEY_LEN as u64,
         }),

@@ -8,7 +8,8 @@
 //!
 //! Reading order: [`command`] (the verbs) · [`settings`] (what a configuration must say) ·
 //! [`foundation`] (what is opened before anything runs) · [`surroundings`] (what is started around
-//! the loop) · [`directories`] · [`listener`] · [`neighbours`] · [`board`] · [`alarm`].
+//! the loop) · [`directories`] · [`listener`] · [`neighbours`] · [`board`] · [`alarm`] · [`join`] and [`retire`]
+//! (what an operator does to be let in, and to leave).
 
 pub mod alarm;
 pub mod board;
@@ -16,10 +17,13 @@ pub mod command;
 pub mod directories;
 mod figure;
 pub mod foundation;
+pub mod join;
 pub mod keeper;
 pub mod listener;
 pub mod neighbours;
+pub mod peer_clocks;
 pub mod readers;
+pub mod retire;
 pub mod settings;
 pub mod surroundings;
 

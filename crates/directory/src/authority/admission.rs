@@ -6,6 +6,7 @@ use crate::document::{Family, Role};
 use crate::network::Network;
 use std::collections::BTreeMap;
 use std::fmt;
+use std::net::SocketAddr;
 use std::time::Duration;
 use wire::ids::{Epoch, NodeId};
 use wire::keys::IdentityPublic;
@@ -51,6 +52,8 @@ pub enum DescriptorRefused {
     FromTheFuture,
     /// No key for this epoch or the next.
     NoUsableKey(Epoch),
+    /// This address is loopback, private or reserved, and the network is public.
+    NotPublic(SocketAddr),
 }
 
 impl fmt::Display for DescriptorRefused {
@@ -76,6 +79,11 @@ impl fmt::Display for DescriptorRefused {
             Self::NoUsableKey(epoch) => write!(
                 f,
                 "there is no key for epoch {epoch} or the next; check the node's clock"
+            ),
+            Self::NotPublic(address) => write!(
+                f,
+                "{address} is loopback, private or reserved, and this network is public; set `announce` (for \
+                 clients `client_announce`) to the address that others connect to"
             ),
         }
     }
@@ -121,6 +129,9 @@ pub(super) fn admit(
     }
     if node.sphinx_key(epoch).is_none() && node.sphinx_key(epoch.next()).is_none() {
         return Err(DescriptorRefused::NoUsableKey(epoch));
+    }
+    if let Some(address) = signed.unreachable(network) {
+        return Err(DescriptorRefused::NotPublic(address));
     }
     signed
         .verify(network.id())

@@ -76,8 +76,13 @@ impl std::error::Error for Blocked {}
 
 /// Whether a node that published this is taken to be alive when ballots are fixed at `frozen`.
 pub(crate) fn is_fresh(published: UnixTime, frozen: UnixTime, epoch: Duration) -> bool {
-    let oldest = frozen.0.saturating_sub(millis(epoch / FRESH_SHARE));
+    let oldest = frozen.0.saturating_sub(millis(fresh_for(epoch)));
     (UnixTime(oldest)..=frozen.saturating_add(AHEAD_MAX)).contains(&published)
+}
+
+/// For how long what a node said last keeps it in directories that are voted on.
+pub fn fresh_for(epoch: Duration) -> Duration {
+    epoch / FRESH_SHARE
 }
 
 /// How long after a descriptor a node publishes the next, so that two in a row may fail before it is taken
@@ -184,6 +189,7 @@ fn usable(
             role(node.role) == voted_role
                 && keys == [true, true]
                 && is_fresh(d.published, frozen, length)
+                && d.unreachable(network).is_none()
                 && d.verify(network.id()).is_ok()
         };
         let mut node = candidates.iter().find(good)?.descriptor.clone();

@@ -127,6 +127,17 @@ pub(crate) struct Cluster {
 }
 
 impl Cluster {
+    /// From now on this member's allow-list has only these nodes.
+    pub(crate) fn admit(&mut self, i: usize, nodes: impl IntoIterator<Item = usize>) {
+        let all = config(self.members.len()).admitted;
+        let list: Vec<_> = nodes.into_iter().map(|node| all[node]).collect();
+        let process = self.members[i].process.as_mut().unwrap();
+        process
+            .handle_admitted(&list, list.len(), self.now)
+            .unwrap();
+        self.drain(i);
+    }
+
     /// All start at the same moment.
     pub(crate) fn start(n: usize, ms: u64) -> Self {
         let member = |i| Member {

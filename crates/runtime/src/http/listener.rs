@@ -3,6 +3,7 @@
 
 use super::tls::ServerTls;
 use std::io;
+use std::net::IpAddr;
 use std::os::unix::fs::{DirBuilderExt, FileTypeExt, PermissionsExt};
 use std::path::Path;
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -111,6 +112,14 @@ impl Accepted {
                 tcp.set_nodelay(true)?;
                 Ok(Box::new(tls.accept(tcp).await?))
             }
+        }
+    }
+
+    /// Where it comes from, if from a network.
+    pub(super) fn source(&self) -> Option<IpAddr> {
+        match self {
+            Self::Tcp(tcp) | Self::Tls(tcp, _) => tcp.peer_addr().ok().map(|a| a.ip()),
+            Self::Unix(_) => None,
         }
     }
 

@@ -10,6 +10,7 @@ use tokio::time::Instant;
 fn tight() -> HttpLimits {
     HttpLimits {
         connections_max: 4,
+        connections_per_address: usize::MAX,
         header_timeout: Duration::from_millis(300),
         body_max: 1000,
         body_timeout: Duration::from_millis(300),
@@ -238,4 +239,46 @@ async fn tls_answers_who_trusts_it_and_not_who_speaks_in_the_clear() {
     assert!(!answer.starts_with(b"HTTP"));
     shutdown.trigger();
     task.await.unwrap();
+}
+
+#[tokio::test]
+async fn one_address_cannot_take_all_connections() {
+    let listener = bind_loopback(0).await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let limits = HttpLimits {
+        connections_per_address: 2,
+        header_timeout: Duration::from_secs(60),
+        ..HttpLimits::default()
+    };
+    let handler = |_| async { text(StatusCode::OK, "here\n") };
+    tokio::spawn(serve(listener, limits, Shutdown::manual(), handler));
+    let first = TcpStream::connect(address).await.unwrap();
+    let second = TcpStream::connect(address).await.unwrap();
+    let mut third = TcpStream::connect(address).await.unwrap();
+    let mut answer = Vec::new();
+    third.read_to_end(&mut answer).await.unwrap();
+    assert!(answer.starts_with(b"HTTP/1.1 503"), "{answer:?}");
+    // Somebody else is served meanwhile.
+    let socket = tokio::net::TcpSocket::new_v4().unwrap();
+    socket.bind("127.0.0.2:0".parse().unwrap()).unwrap();
+    let mut other = socket.connect(address).await.unwrap();
+    other
+        .write_all(b"GET / HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n")
+        .await
+        .unwrap();
+    let mut answer = Vec::new();
+    other.read_to_end(&mut answer).await.unwrap();
+    assert!(answer.starts_with(b"HTTP/1.1 200"), "{answer:?}");
+    // A place is free again soon after one has gone.
+    drop((first, second));
+    let client = HttpClient::new(address);
+    let patience = Instant::now() + Duration::from_secs(5);
+    while !client
+        .get("/")
+        .await
+        .is_ok_and(|a| a.status == StatusCode::OK)
+    {
+        assert!(Instant::now() < patience);
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
 }

@@ -1,16 +1,19 @@
-//! The command line of a node: `init`, `run`, `status`.
+//! The command line of a node: `init`, `join`, `run`, `status`, `retire`, `bench`.
 //!
 //! A daemon is a [`NodeDaemon`]; its `main` is one call of [`main`]. What is printed here is for the
 //! person who typed the command; what happens later goes to the log.
 
 use super::NodeError;
 use super::foundation::Foundation;
+use super::join;
+use super::retire::{self, RetireOptions};
 use super::settings::Settings;
 use crate::config::{self, ConfigError, exit};
 use crate::http_client::HttpClient;
 use crate::logging;
 use crate::shutdown::Shutdown;
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
+use directory::Role;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 use std::ffi::OsString;
@@ -34,6 +37,8 @@ pub trait NodeDaemon {
     const NAME: &'static str;
     /// The example configuration, with all defaults.
     const EXAMPLE: &'static str;
+    /// What it does in the network.
+    const ROLE: Role;
     /// The part that all nodes have.
     fn settings(config: &Self::Config) -> Settings;
     /// The log level.
@@ -90,6 +95,12 @@ enum Verb {
         #[arg(long, value_name = "KEY=VALUE")]
         set: Vec<String>,
     },
+    /// Print the signed request to be let in, for the operators of the network's authorities.
+    Join {
+        /// The configuration file; by default NAME.toml here.
+        #[arg(long)]
+        config: Option<PathBuf>,
+    },
     /// Run the node until SIGTERM or SIGINT.
     Run {
         /// The configuration file; by default NAME.toml here.
@@ -111,6 +122,15 @@ enum Verb {
         /// The answer as JSON.
         #[arg(long)]
         json: bool,
+    },
+    /// Leave the network without losing a packet: be in no later directory, serve until then, and say when
+    /// the node may be stopped. May be given again, to ask how far it is.
+    Retire {
+        /// The configuration file; by default NAME.toml here.
+        #[arg(long)]
+        config: Option<PathBuf>,
+        #[command(flatten)]
+        options: RetireOptions,
     },
     /// Measure what this machine can carry, in packets a second and in users. Starts a node of its own.
     Bench {
@@ -145,6 +165,11 @@ pub fn main<D: NodeDaemon>(args: impl IntoIterator<Item = OsString>) -> ExitCode
             die_with_parent,
         } => run::<D>(&path_or_default::<D>(config), check_config, die_with_parent),
         Verb::Status { config, json } => status::<D>(&path_or_default::<D>(config), json),
+        Verb::Join { config } => load::<D>(&path_or_default::<D>(config))
+            .and_then(|config| join::run(D::NAME, D::ROLE, &D::settings(&config)))
+            .map(|request| say(&request)),
+        Verb::Retire { config, options } => load::<D>(&path_or_default::<D>(config))
+            .and_then(|config| retire::run(D::NAME, &D::settings(&config), options, say)),
         Verb::Bench { config, options } => bench::<D>(config, &options),
     };
     match done {
@@ -215,7 +240,8 @@ fn init<D: NodeDaemon>(path: &Path, set: &[String]) -> Result<(), NodeError> {
          1. Put the network's network.toml at {network}.\n\
          2. In {shown}, set `listen` and `announce` to addresses that others can reach, and\n   \
             `operator` to your name.\n\
-         3. Give the identity above to the network's authorities, so that they admit the node.\n\
+         3. Send what `{name} join --config {shown}` prints to the operators of the network's\n   \
+            authorities, so that they admit the node.\n\
          4. {name} run --config {shown} --check-config\n\
          5. {name} run --config {shown}",
         network = settings.network.display(),

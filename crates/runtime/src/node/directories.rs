@@ -7,6 +7,8 @@
 //! gone by is `crates/directory`'s to say.
 
 use super::foundation::Foundation;
+use super::peer_clocks::{PeerClocks, Skew};
+use super::retire::{self, LOOK_EVERY, Retirement};
 use crate::clock::Clock;
 use crate::data_dir::DataDir;
 use crate::directory_client::{DirectoryClient, DirectoryClientError};
@@ -17,6 +19,9 @@ use directory::{
     SignedDirectory,
 };
 use mizzle_core::gateway::DirectoryDocument;
+use mizzle_core::hop::HopNode;
+use serde_json::{Map, Value};
+use sphinx::PacketFormat;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -25,7 +30,7 @@ use tokio::task::JoinSet;
 use wire::ids::Epoch;
 use wire::keys::IdentitySecret;
 use wire::rng::{Purpose, TrafficRng};
-use wire::time::UnixTime;
+use wire::time::{Instant, UnixTime};
 
 /// Between two questions while no directory is held.
 const FIRST_POLL: Duration = Duration::from_millis(250);
@@ -37,7 +42,11 @@ const QUIET_FAILURES: u32 = 5;
 /// Uploads what the node says about itself, and says it again and again: who falls silent is taken to be
 /// dead, and is left out of the next directory.
 pub struct Publisher {
+    network: Arc<Network>,
     newest: watch::Sender<Option<Arc<NodeDescriptor>>>,
+    /// Since when this node retires.
+    retiring: watch::Receiver<Option<UnixTime>>,
+    clocks: PeerClocks,
 }
 
 /// Who signs.
@@ -47,6 +56,8 @@ struct Author {
     network: Arc<Network>,
     dir: Arc<DataDir>,
     clock: Clock,
+    retiring: watch::Sender<Option<UnixTime>>,
+    clocks: PeerClocks,
 }
 
 impl Publisher {
@@ -54,19 +65,38 @@ impl Publisher {
     pub fn start(foundation: &Foundation, rng: &TrafficRng, tasks: &mut JoinSet<()>) -> Self {
         let (newest, signed) = (watch::Sender::new(None), watch::Sender::new(None));
         let network = &foundation.network;
-        for (authority, salt) in network.authorities().iter().zip(0x7000_0000..) {
-            let client = DirectoryClient::new(authority.address);
+        let clocks = PeerClocks::new(foundation.clock, network.authorities().len());
+        let authorities = network.authorities().iter().enumerate();
+        for ((number, authority), salt) in authorities.zip(0x7000_0000..) {
+            let client = DirectoryClient::comparing(authority.address, &clocks, number);
             let backoff = Backoff::new(rng.clone());
             tasks.spawn(upload_to(client, signed.subscribe(), backoff, salt));
         }
+        let (told, retiring) = watch::channel(None);
         let author = Author {
+            retiring: told,
+            clocks: clocks.clone(),
             identity: foundation.identity.clone(),
             network: network.clone(),
             dir: foundation.dir.clone(),
             clock: foundation.clock,
         };
         tasks.spawn(author.sign_again_and_again(newest.subscribe(), signed));
-        Self { newest }
+        Self {
+            network: network.clone(),
+            newest,
+            retiring,
+            clocks,
+        }
+    }
+
+    /// Lines of the status: how far this node is with leaving, if it does, and whether its clock is right.
+    pub fn status<F: PacketFormat>(&self, hop: &HopNode<F>, now: Instant) -> Map<String, Value> {
+        let since = *self.retiring.borrow();
+        let leaving = Retirement::of(&hop.id(), &hop.view, since, &self.network, now);
+        let mut status = leaving.status(hop.view.unix_at(now));
+        status.extend(Skew::status(self.clocks.skew(compared_for(&self.network))));
+        status
     }
 
     /// From now on this one; one that is still on its way is given up.
@@ -82,28 +112,69 @@ impl Author {
         signed: watch::Sender<Option<Arc<[u8]>>>,
     ) {
         let beat = republish_after(self.network.schedule().length);
-        let mut retiring = false;
+        let look = beat.min(LOOK_EVERY);
+        let mut next = self.clock.now();
+        let mut is_new = true;
+        let mut clock_was_wrong = false;
         loop {
+            self.look_at_the_clock(&mut clock_was_wrong);
             let descriptor = newest.borrow_and_update().clone();
-            if let Some(descriptor) = descriptor {
-                let was = std::mem::replace(&mut retiring, self.is_retiring());
-                match (was, retiring) {
-                    (false, true) => tracing::info!(
-                        "this node retires: it tells the authorities nothing more, is in no directory \
-                         from the next or the one after on, and serves until it is ended"
-                    ),
-                    (true, false) => tracing::info!("this node does not retire after all"),
-                    (true, true) | (false, false) => {}
-                }
-                if !retiring {
-                    self.sign(&descriptor, &signed);
-                }
+            let came_back = self.look_whether_retiring();
+            let now = self.clock.now();
+            let due = is_new || came_back || now >= next;
+            if let Some(descriptor) = descriptor.filter(|_| due && !self.is_retiring()) {
+                self.sign(&descriptor, &signed);
+                next = now + beat;
             }
-            tokio::select! {
-                changed = newest.changed() => if changed.is_err() { return },
-                () = tokio::time::sleep(beat) => {}
-            }
+            is_new = tokio::select! {
+                changed = newest.changed() => {
+                    if changed.is_err() {
+                        return;
+                    }
+                    true
+                }
+                () = tokio::time::sleep(look) => false,
+            };
         }
+    }
+
+    /// Says so when that changes. Returns whether the node stays after all.
+    fn look_whether_retiring(&self) -> bool {
+        let now = self.clock.unix();
+        let since = retire::since(self.dir.path(), now);
+        let was = self.is_retiring();
+        if was != since.is_some() {
+            self.retiring.send_replace(since);
+        }
+        match (was, since) {
+            (false, Some(_)) => tracing::info!(
+                "this node retires: it tells the authorities nothing more, is in no directory from the \
+                 next or the one after on, and serves until it is ended"
+            ),
+            (true, None) => tracing::info!("this node does not retire after all"),
+            (true, Some(_)) | (false, None) => {}
+        }
+        was && since.is_none()
+    }
+
+    /// Says so once when it goes wrong, and when it is right again.
+    fn look_at_the_clock(&self, was_wrong: &mut bool) {
+        let Some(skew) = self.clocks.skew(compared_for(&self.network)) else {
+            return;
+        };
+        if std::mem::replace(was_wrong, skew.is_wrong()) == skew.is_wrong() {
+            return;
+        }
+        if skew.is_wrong() {
+            let authorities = skew.authorities;
+            tracing::warn!(authorities, "{}", skew.in_words());
+        } else {
+            tracing::info!("this machine's clock agrees with the authorities' again");
+        }
+    }
+
+    fn is_retiring(&self) -> bool {
+        self.retiring.borrow().is_some()
     }
 
     fn sign(&self, descriptor: &NodeDescriptor, signed: &watch::Sender<Option<Arc<[u8]>>>) {
@@ -118,10 +189,11 @@ impl Author {
             Err(error) => tracing::error!("this node's own descriptor is refused: {error}"),
         }
     }
+}
 
-    fn is_retiring(&self) -> bool {
-        self.dir.file(RETIRING_FILE).exists()
-    }
+/// A node speaks to every authority twelve times in an epoch.
+fn compared_for(network: &Network) -> Duration {
+    network.schedule().length
 }
 
 async fn upload_to(
@@ -401,9 +473,6 @@ impl Follower {
         }
     }
 }
-
-/// As long as this is in a node's data folder, it leaves the network (`mixnode retire`).
-pub const RETIRING_FILE: &str = "retiring";
 
 const FILES: [&str; 2] = ["directory-even.bin", "directory-odd.bin"];
 

@@ -14,7 +14,7 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 use wire::ids::NodeId;
-use wire::keys::IdentitySecret;
+use wire::keys::{IdentityPublic, IdentitySecret};
 
 /// The identity's file in the data folder.
 pub const IDENTITY_FILE: &str = "identity.key";
@@ -72,19 +72,22 @@ impl SelfDescription {
     /// The whole descriptor.
     pub fn with_keys(&self, identity: &IdentitySecret, keys: Vec<SphinxKey>) -> NodeDescriptor {
         let identity = identity.public();
-        let family = if self.operator.is_empty() {
-            Family::of(&directory::hex::encode(&identity.to_bytes()))
-        } else {
-            Family::of(&self.operator)
-        };
         NodeDescriptor {
             identity,
             role: self.role,
-            family,
+            family: Family::of(&operator_name(&identity, &self.operator)),
             addresses: self.addresses.clone(),
             client_addresses: self.client_addresses.clone(),
             sphinx_keys: keys,
         }
+    }
+}
+
+/// Who runs a node, by the name that makes its family; whoever gave none is alone under its identity.
+pub(crate) fn operator_name(identity: &IdentityPublic, operator: &str) -> String {
+    match operator {
+        "" => directory::hex::encode(&identity.to_bytes()),
+        name => name.to_owned(),
     }
 }
 
