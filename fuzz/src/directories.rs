@@ -149,6 +149,7 @@ pub fn vote_seeds() -> Vec<Vec<u8>> {
         commitment: commitment(&network, EPOCH, 1, &[5; 32]),
         admitted: vec![admitted],
         descriptors: signed.into_iter().collect(),
+        suspects: Vec::new(),
     };
     assert!(
         ballot

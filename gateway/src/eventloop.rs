@@ -285,6 +285,7 @@ impl Node {
                     self.gateway.handle_kept(kept, now);
                 }
             }
+            GatewayEvent::Report(report) => self.publisher.report(report),
             GatewayEvent::PublishKeys(keys) => {
                 let identity = &self.foundation.identity;
                 self.publisher.publish(self.about.with_keys(identity, keys));

@@ -255,6 +255,7 @@ impl Node {
                     self.mix.handle_kept(kept);
                 }
             }
+            MixEvent::Report(report) => self.publisher.report(report),
             MixEvent::PublishKeys(keys) => {
                 let identity = &self.foundation.identity;
                 self.publisher.publish(self.about.with_keys(identity, keys));

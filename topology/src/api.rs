@@ -3,6 +3,7 @@
 //! | route | answer |
 //! |---|---|
 //! | `POST /v1/descriptor` | 200 stored or unchanged; 400, 403, 409, 422 with a line saying why |
+//! | `POST /v1/report` | 200 stored or unchanged; 400, 403, 409, 422 with a line saying why |
 //! | `GET /v1/directory` | the newest directory, binary, `ETag` is its hash; 304, 404 |
 //! | `GET /v1/directory/{epoch}` | that epoch's; 304, 404 |
 //! | `GET /v1/status` | JSON for people |
@@ -17,8 +18,8 @@ use crate::peers::{SIGNATURE_PATH, STATEMENT_PATH};
 use crate::ticket::HEADER;
 use directory::vote::{STATEMENT_MAX, Statement, VoteMessage};
 use directory::{
-    Accepted, DESCRIPTOR_MAX, DOCUMENT_MAX, DescriptorRefused, SignedDescriptor, SignedDirectory,
-    hex,
+    Accepted, DESCRIPTOR_MAX, DOCUMENT_MAX, DescriptorRefused, REPORT_MAX, ReportRefused,
+    SignedDescriptor, SignedDirectory, SignedReport, hex,
 };
 use hyper::header::{CACHE_CONTROL, ETAG, HeaderMap, HeaderValue, IF_NONE_MATCH};
 use runtime::clock::Clock;
@@ -64,6 +65,7 @@ async fn route(request: Request, api: Api) -> Response {
         (Method::POST, "/v1/descriptor", _) => {
             post_descriptor(request, &commands, body_timeout).await
         }
+        (Method::POST, "/v1/report", _) => post_report(request, &commands, body_timeout).await,
         (Method::POST, STATEMENT_PATH | SIGNATURE_PATH, _) => post_vote(request, api).await,
         (Method::GET, "/v1/status", _) => get_status(&commands).await,
         (Method::GET, _, Some("")) => get_directory(request.headers(), None, &commands).await,
@@ -71,7 +73,11 @@ async fn route(request: Request, api: Api) -> Response {
             Some(epoch) => get_directory(request.headers(), Some(epoch), &commands).await,
             None => not_found(),
         },
-        (_, "/v1/descriptor" | "/v1/status" | STATEMENT_PATH | SIGNATURE_PATH, _)
+        (
+            _,
+            "/v1/descriptor" | "/v1/report" | "/v1/status" | STATEMENT_PATH | SIGNATURE_PATH,
+            _,
+        )
         | (_, _, Some(_)) => text(StatusCode::METHOD_NOT_ALLOWED, "not with this method\n"),
         _ => not_found(),
     }
@@ -98,6 +104,41 @@ async fn post_descriptor(
         Some(Ok(Accepted::Stored)) => text(StatusCode::OK, "stored\n"),
         Some(Ok(Accepted::Unchanged)) => text(StatusCode::OK, "unchanged\n"),
         Some(Err(why)) => text(status_of(why), format!("{why}\n")),
+    }
+}
+
+async fn post_report(
+    request: Request,
+    commands: &mpsc::Sender<Command>,
+    body_timeout: Duration,
+) -> Response {
+    let body = match read_short_body(request.into_body(), REPORT_MAX, body_timeout).await {
+        Ok(body) => body,
+        Err(error) => return error.response(),
+    };
+    let signed = match SignedReport::decode(&body) {
+        Ok(signed) => Box::new(signed),
+        Err(why) => {
+            let line = format!("this is no report: {why}\n");
+            return text(StatusCode::BAD_REQUEST, line);
+        }
+    };
+    match ask(commands, |answer| Command::Report(signed, answer)).await {
+        None => busy(),
+        Some(Ok(Accepted::Stored)) => text(StatusCode::OK, "stored\n"),
+        Some(Ok(Accepted::Unchanged)) => text(StatusCode::OK, "unchanged\n"),
+        Some(Err(why)) => {
+            let status = match why {
+                ReportRefused::NotInDirectory | ReportRefused::BadSignature => {
+                    StatusCode::FORBIDDEN
+                }
+                ReportRefused::WrongEpoch
+                | ReportRefused::WrongDirectory
+                | ReportRefused::Second => StatusCode::CONFLICT,
+                ReportRefused::WrongShape => StatusCode::UNPROCESSABLE_ENTITY,
+            };
+            text(status, format!("{why}\n"))
+        }
     }
 }
 

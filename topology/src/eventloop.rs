@@ -11,7 +11,7 @@ use crate::vault;
 use directory::vote::{Phase, Statement, VoteMessage};
 use directory::{
     Accepted, Authority, AuthorityEvent, DescriptorRefused, DirectoryRefused, Network, Record,
-    SignedDescriptor, SignedDirectory, hex,
+    ReportRefused, SignedDescriptor, SignedDirectory, SignedReport, hex,
 };
 use runtime::clock::Clock;
 use runtime::data_dir::DataDir;
@@ -34,6 +34,10 @@ pub(crate) enum Command {
     Descriptor(
         Box<SignedDescriptor>,
         oneshot::Sender<Result<Accepted, DescriptorRefused>>,
+    ),
+    Report(
+        Box<SignedReport>,
+        oneshot::Sender<Result<Accepted, ReportRefused>>,
     ),
     /// The directory of an epoch, or the newest.
     Directory(Option<Epoch>, oneshot::Sender<Option<Found>>),
@@ -183,11 +187,18 @@ impl Eventloop<'_> {
             AuthorityEvent::Published(epoch, hash) => {
                 self.metrics.published.inc();
                 let hash = hex::encode(&hash.0[..4]);
-                let nodes = self
-                    .authority
-                    .newest()
-                    .map_or(0, |(d, _)| d.nodes().count());
-                tracing::info!(%epoch, hash, nodes, "a directory is published");
+                let newest = self.authority.newest();
+                let nodes = newest.map_or(0, |(d, _)| d.nodes().count());
+                let marked = newest.map_or(0, |(d, _)| d.marks().len());
+                tracing::info!(%epoch, hash, nodes, marked, "a directory is published");
+                self.metrics.marked.set(gauge(marked as u64));
+                if marked > 0 {
+                    tracing::warn!(
+                        %epoch, marked,
+                        "mixes lose traffic by the loops of others, and clients avoid them; `status` names them: ask \
+                         their operators"
+                    );
+                }
             }
             AuthorityEvent::Missing(epoch, who) => {
                 self.metrics.missing.inc_by(who.len() as u64);
@@ -339,6 +350,17 @@ impl Eventloop<'_> {
                 }
                 let _ = answer.send(result);
             }
+            Command::Report(signed, answer) => {
+                let result = self.authority.handle_report(*signed, self.clock.unix());
+                match result {
+                    Ok(Accepted::Stored) => {
+                        self.metrics.reports.inc();
+                    }
+                    Ok(Accepted::Unchanged) => {}
+                    Err(why) => tracing::debug!("a report on loops is refused: {why}"),
+                }
+                let _ = answer.send(result);
+            }
             Command::Directory(epoch, answer) => {
                 let found = match epoch {
                     Some(epoch) => self.authority.directory(epoch),
@@ -370,6 +392,10 @@ impl Eventloop<'_> {
             nodes_admitted,
             nodes_with_descriptor,
             nodes_usable,
+            reports: self.authority.reports(),
+            marked: newest.map_or_else(Vec::new, |d| {
+                d.marks().keys().map(|id| hex::encode(&id.0)).collect()
+            }),
             threshold: self.network.threshold(),
             vote: VoteStatus {
                 epoch: vote.epoch().0,

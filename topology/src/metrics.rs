@@ -9,6 +9,8 @@ use runtime::metrics::ReasonLabel;
 #[derive(Default)]
 pub(crate) struct Metrics {
     pub(crate) accepted: Counter,
+    pub(crate) reports: Counter,
+    pub(crate) marked: Gauge,
     pub(crate) refused: Family<ReasonLabel, Counter>,
     pub(crate) published: Counter,
     pub(crate) keep_failures: Counter,
@@ -36,6 +38,16 @@ impl Metrics {
             "descriptors_refused",
             "Descriptors that do not count",
             m.refused.clone(),
+        );
+        r.register(
+            "loop_reports",
+            "Reports of nodes on their loops that count",
+            m.reports.clone(),
+        );
+        r.register(
+            "mixes_marked",
+            "Mixes that lose traffic, by the newest directory",
+            m.marked.clone(),
         );
         r.register(
             "directories_published",

@@ -26,6 +26,12 @@ pub struct Status {
     pub nodes_with_descriptor: usize,
     /// Of them, those that could stand in the directory that is voted on.
     pub nodes_usable: usize,
+    /// Reports of nodes on their loops in this epoch.
+    #[serde(default)]
+    pub reports: usize,
+    /// Mixes that lose traffic by the newest directory, in hex.
+    #[serde(default)]
+    pub marked: Vec<String>,
     /// Signatures that make a directory.
     pub threshold: u8,
     /// The vote that goes on or comes next.
@@ -78,6 +84,12 @@ impl Status {
             "nodes: {} admitted, {} of them known, {} can stand in the directory of epoch {}",
             self.nodes_admitted, self.nodes_with_descriptor, self.nodes_usable, self.vote.epoch
         );
+        for node in &self.marked {
+            let _ = writeln!(
+                out,
+                "MARKED: mix {node} loses traffic by the loops of others; clients avoid it"
+            );
+        }
         let _ = writeln!(out, "{}", self.vote_line());
         if let Some(line) = self.own_clock() {
             let _ = writeln!(out, "{line}");
@@ -209,6 +221,8 @@ mod tests {
             nodes_admitted: 9,
             nodes_with_descriptor: 8,
             nodes_usable: 7,
+            reports: 6,
+            marked: vec!["0a1b".into()],
             threshold: 3,
             vote: VoteStatus {
                 epoch: 8,
@@ -222,6 +236,7 @@ mod tests {
         let words = status.in_words();
         let has = |part: &str| assert!(words.contains(part), "{part}: {words}");
         has("epoch 7 (01234567…), valid for 90 s");
+        has("MARKED: mix 0a1b loses traffic");
         has("ballots of 2 of 4 are here, 3 needed");
         has("authority 1 (192.0.2.1:7801): this one");
         has("authority 2 (192.0.2.1:7802): heard of 3 s ago, ITS CLOCK IS 7200.0 s behind");

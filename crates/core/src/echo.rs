@@ -34,11 +34,13 @@ struct Choice<'a> {
     leaving: Leaving<'a>,
     /// The entry's.
     family: Option<Family>,
+    /// Whether marked mixes count too: for loops of nodes, so that it is seen when one stops losing traffic.
+    marked: bool,
 }
 
 impl Ways {
     /// A client's: `[entry, m1, m2, m3, answering]` and `[m1', m2', m3', entry]`. No mix is of the entry's
-    /// family, or about to go, where its layer has others; no two are of one family, because a directory puts a
+    /// family, or about to go, where its layer has others, and none is marked; no two are of one family, because a directory puts a
     /// family into one layer. The answering gateway's family counts for nothing: routes must not show whom one
     /// asks.
     pub fn of_client(
@@ -51,6 +53,7 @@ impl Ways {
             directory,
             leaving,
             family: directory.node(&entry).map(|node| node.family),
+            marked: false,
         };
         let forward = [entry]
             .into_iter()
@@ -72,6 +75,7 @@ impl Ways {
             directory,
             leaving,
             family: None,
+            marked: true,
         };
         Self {
             forward: choice
@@ -94,6 +98,7 @@ impl Ways {
             directory,
             leaving,
             family: None,
+            marked: true,
         };
         Self {
             forward: choice
@@ -117,11 +122,12 @@ impl<'a> Choice<'a> {
     /// One of a layer. What would leave nothing to draw from does not count: first that a mix is about to go,
     /// which hurts for a moment only, then its family.
     fn mix(&self, draw: u64, layer: usize) -> Option<NodeId> {
+        let marks = self.directory.marks();
+        let counts = |id: &NodeId| self.marked || !marks.contains_key(id);
         let all = || {
-            self.directory
-                .layer_ids(layer)
-                .iter()
-                .zip(self.directory.layer(layer))
+            let ids = self.directory.layer_ids(layer).iter();
+            let mixes = ids.zip(self.directory.layer(layer));
+            mixes.filter(move |(id, _)| counts(id))
         };
         let leaves = |id: &NodeId| self.leaving.is_some_and(|leaving| leaving.contains(id));
         let related = |mix: &NodeDescriptor| Some(mix.family) == self.family;

@@ -14,7 +14,7 @@ use crate::hop::{
 use crate::loops::{LoopAlarm, Loops};
 use crate::stored::{InboxKey, StoreOp, StoredInbox};
 use crate::transmit::{Peer, Transmit};
-use directory::{Directory, SphinxKey};
+use directory::{Directory, LoopReport, SphinxKey};
 use inboxes::{InboxLimits, Inboxes};
 use requests::Waiter;
 use sessions::{SessionLimits, Sessions};
@@ -57,6 +57,8 @@ pub enum GatewayEvent {
     Keep(KeepOrder),
     /// Put these keys into a fresh descriptor and upload it.
     PublishKeys(Vec<SphinxKey>),
+    /// Sign this and upload it: what became of the loops.
+    Report(LoopReport),
     /// Make this durable, then call [`Gateway::handle_stored`] with the ticket.
     Store {
         /// To be handed back.
@@ -235,6 +237,8 @@ impl<F: PacketFormat> Gateway<F> {
     pub fn handle_timeout(&mut self, now: Instant) {
         self.loops
             .handle_timeout(&mut self.hop, &mut self.keys, now);
+        let report = self.loops.poll_report();
+        self.events.extend(report.map(GatewayEvent::Report));
         if self.hop.handle_timeout(now, &mut self.keys) {
             self.publish();
         }

@@ -1,7 +1,8 @@
 //! A node's own loops: cover requests whose replies come back to it. Loss of loops is the alarm for
-//! dropping attacks ([`LoopAlarm`]). Clients' loops are a stream of their own in [`crate::client`].
+//! dropping attacks ([`LoopAlarm`]), and authorities are told of it. Clients' loops are a stream of their own in [`crate::client`].
 
 mod alarm;
+mod tally;
 
 pub use alarm::{EVIDENCE, LoopAlarm, NATURAL, false_alarms, natural};
 
@@ -9,10 +10,11 @@ use crate::echo::{self, Address, Asker, LoopCount, Pending, Plan, Waiting, Ways}
 use crate::hop::HopNode;
 use crate::stream::{PoissonStream, Tick};
 use crate::transmit::{Peer, Transmit};
-use directory::{Position, Rate};
+use directory::{LoopReport, Position, Rate};
 use sphinx::{DiscardReason, PacketFormat, PayloadBytes};
 use std::time::Duration;
-use wire::ids::SurbId;
+use tally::Tally;
+use wire::ids::{NodeId, SurbId};
 use wire::request::Request;
 use wire::rng::{KeyRng, Purpose, TrafficRng};
 use wire::time::Instant;
@@ -28,15 +30,24 @@ const LEAD: Duration = Duration::from_millis(20);
 /// Most loops on their way; at λM = 10/s and a minute of delays, 600.
 const PENDING_MAX: usize = 4096;
 
+/// A loop on its way.
+struct Sent {
+    /// Whether what becomes of it is judged.
+    judged: bool,
+    /// All other nodes on its way.
+    through: Vec<NodeId>,
+}
+
 /// The loops of one mix or gateway.
 pub(crate) struct Loops<F: PacketFormat> {
     purpose: Purpose,
     traffic: TrafficRng,
     stream: Option<PoissonStream>,
-    /// And whether what becomes of them is judged.
-    pending: Pending<F, bool>,
+    pending: Pending<F, Sent>,
     count: LoopCount,
     alarm: LoopAlarm,
+    tally: Tally,
+    report: Option<LoopReport>,
     /// Since when loops are judged.
     settled: Option<Instant>,
 }
@@ -53,6 +64,8 @@ impl<F: PacketFormat> Loops<F> {
             pending,
             count,
             alarm: LoopAlarm::new(links),
+            tally: Tally::default(),
+            report: None,
             settled: None,
         }
     }
@@ -80,23 +93,27 @@ impl<F: PacketFormat> Loops<F> {
             .take(&surb)
             .ok_or(DiscardReason::UnknownReply)?;
         F::open_reply(&waiting.recovery, payload)?;
-        self.handle_outcome(false, waiting.what);
+        self.handle_outcome(false, &waiting.what);
         Ok(())
     }
 
-    fn handle_outcome(&mut self, lost: bool, judged: bool) {
+    fn handle_outcome(&mut self, lost: bool, sent: &Sent) {
         self.count.lost += u64::from(lost);
         self.count.returned += u64::from(!lost);
-        if judged {
+        if sent.judged {
             self.alarm.handle_outcome(lost);
+            self.tally.handle_outcome(lost, &sent.through);
         }
     }
 
     /// Builds the loops that are due within the lead and hands them to `hop`.
     pub(crate) fn handle_timeout(&mut self, hop: &mut HopNode<F>, keys: &mut KeyRng, now: Instant) {
-        while let Some(judged) = self.pending.pop_lost(now) {
-            self.handle_outcome(true, judged);
+        while let Some(sent) = self.pending.pop_lost(now) {
+            self.handle_outcome(true, &sent);
         }
+        // Whenever a loop is due, which is often enough.
+        let made = self.tally.poll_report(&hop.view, &hop.id(), keys, now);
+        self.report = made.or(self.report.take());
         while let Some(tick) = self.pop_tick(now) {
             self.send(&tick, hop, keys, now);
         }
@@ -152,11 +169,19 @@ impl<F: PacketFormat> Loops<F> {
             recovery: built.recovery,
             expected,
             deadline,
-            what: self.settled.is_some_and(|from| tick.at >= from),
+            what: Sent {
+                judged: self.settled.is_some_and(|from| tick.at >= from),
+                through: [ways.forward, ways.back].concat(),
+            },
         };
-        if let Some(judged) = self.pending.insert(built.surb, waiting) {
-            self.handle_outcome(true, judged);
+        if let Some(sent) = self.pending.insert(built.surb, waiting) {
+            self.handle_outcome(true, &sent);
         }
+    }
+
+    /// For the authorities, once in an epoch.
+    pub(crate) fn poll_report(&mut self) -> Option<LoopReport> {
+        self.report.take()
     }
 
     /// When the next loop is to be built, or one counts as lost.

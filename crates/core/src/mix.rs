@@ -6,7 +6,7 @@ use crate::hop::{
 };
 use crate::loops::{LoopAlarm, Loops};
 use crate::transmit::Transmit;
-use directory::{Directory, SphinxKey};
+use directory::{Directory, LoopReport, SphinxKey};
 use sphinx::{DiscardReason, PacketFormat};
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -20,6 +20,8 @@ pub enum MixEvent {
     Keep(KeepOrder),
     /// Put these keys into a fresh descriptor and upload it.
     PublishKeys(Vec<SphinxKey>),
+    /// Sign this and upload it: what became of the loops.
+    Report(LoopReport),
 }
 
 /// Decides what a mix does. Inputs: [`Mix::handle_directory`], [`Mix::key_for`] (or
@@ -122,6 +124,8 @@ impl<F: PacketFormat> Mix<F> {
     pub fn handle_timeout(&mut self, now: Instant) {
         self.loops
             .handle_timeout(&mut self.hop, &mut self.keys, now);
+        let report = self.loops.poll_report();
+        self.events.extend(report.map(MixEvent::Report));
         if self.hop.handle_timeout(now, &mut self.keys) {
             self.publish();
         }

@@ -16,8 +16,10 @@ pub use events::{AuthorityEvent, Record};
 
 use crate::descriptor::SignedDescriptor;
 use crate::document::{Directory, LAYERS, NodeDescriptor, Role};
+use crate::marks;
 use crate::network::Network;
 use crate::refused::DirectoryRefused;
+use crate::report::{LoopReport, ReportRefused, SignedReport};
 use crate::signed::SignedDirectory;
 use crate::vote::{Ballot, Statement, Taken, Vote, VoteEvent, VoteMessage, VoteTimes, is_fresh};
 use std::collections::{BTreeMap, VecDeque};
@@ -48,6 +50,8 @@ pub struct Authority {
     admitted: BTreeMap<NodeId, Admitted>,
     /// One for each admitted node at most.
     descriptors: BTreeMap<NodeId, SignedDescriptor>,
+    /// On loops, by the directory of their epoch; one of each of its nodes at most.
+    reports: (Epoch, BTreeMap<NodeId, LoopReport>),
     /// Decided directories by ascending epoch, at most [`KEPT_MAX`].
     kept: VecDeque<Kept>,
     /// The newest that this authority signed, and for which epoch.
@@ -102,6 +106,7 @@ impl Authority {
             index,
             admitted,
             descriptors: BTreeMap::new(),
+            reports: (Epoch(0), BTreeMap::new()),
             kept,
             signed,
             voted: false,
@@ -159,6 +164,46 @@ impl Authority {
         }
         self.handle_timeout(now);
         Ok(accepted)
+    }
+
+    /// A node uploaded what became of its loops. It counts in the next vote, and in no other.
+    pub fn handle_report(
+        &mut self,
+        signed: SignedReport,
+        now: UnixTime,
+    ) -> Result<Accepted, ReportRefused> {
+        self.handle_timeout(now);
+        let epoch = self.config.network.schedule().epoch_at(now);
+        if signed.report.epoch != epoch {
+            return Err(ReportRefused::WrongEpoch);
+        }
+        let known = self.directory(epoch).ok_or(ReportRefused::WrongDirectory)?;
+        let directory = known.0.clone();
+        if self.reports.0 != epoch {
+            self.reports = (epoch, BTreeMap::new());
+        }
+        let reporter = NodeId::of(&signed.reporter);
+        match self.reports.1.get(&reporter) {
+            Some(first) if *first == signed.report => return Ok(Accepted::Unchanged),
+            Some(_) => return Err(ReportRefused::Second),
+            None => {}
+        }
+        signed.verify(self.config.network.id(), &directory)?;
+        self.reports.1.insert(reporter, signed.report);
+        Ok(Accepted::Stored)
+    }
+
+    /// Reports of this epoch so far.
+    pub fn reports(&self) -> usize {
+        self.reports.1.len()
+    }
+
+    /// Mixes that lose traffic by the reports that came in this epoch.
+    fn suspects(&self) -> Vec<NodeId> {
+        let (epoch, reports) = &self.reports;
+        let current = self.config.network.schedule().epoch_at(self.now);
+        let directory = self.directory(*epoch).filter(|_| *epoch == current);
+        directory.map_or_else(Vec::new, |(d, _)| marks::suspects(d, reports))
     }
 
     /// Another authority passed a statement on, of whichever author.
@@ -387,6 +432,7 @@ impl Authority {
             commitment: [0; 32],
             admitted: self.admitted.values().copied().collect(),
             descriptors: self.descriptors.values().cloned().collect(),
+            suspects: self.suspects(),
         };
         self.vote.handle_ballot(ballot, &mut self.keys, self.now);
         self.voted = true;

@@ -6,6 +6,7 @@
 use crate::document::{Directory, Family, LAYERS, NodeDescriptor, Preamble, Role, SphinxKey};
 use crate::parameters::{EpochSchedule, Parameters, Rate};
 use sha2::{Digest, Sha256};
+use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 use wire::codec::{DecodeError, Reader, Writer};
@@ -22,14 +23,15 @@ pub const BODY_MAX: usize = DOCUMENT_MAX - 5 - 255 * 65;
 /// Most addresses of one kind, and most keys, in one descriptor.
 pub const LIST_MAX: usize = 4;
 
-/// Magic and version of a body.
-pub(crate) const BEGIN: [u8; 5] = *b"MZDR\x01";
+/// Magic and version of a body; the second has marks.
+pub(crate) const BEGIN: [[u8; 5]; 2] = [*b"MZDR\x01", *b"MZDR\x02"];
 
 impl Directory {
     /// The body that authorities sign. Same directory, same bytes.
     pub fn encode_body(&self) -> Vec<u8> {
         let mut w = Writer::default();
-        w.put(&BEGIN).put(&self.network.0);
+        let marked = !self.marks().is_empty();
+        w.put(&BEGIN[usize::from(marked)]).put(&self.network.0);
         w.u64(self.epoch.0).u64(self.schedule.genesis.0);
         put_duration(&mut w, self.schedule.length);
         w.u64(self.valid_from.0).u64(self.valid_until.0);
@@ -40,6 +42,9 @@ impl Directory {
             put_nodes(&mut w, self.layer(layer));
         }
         put_nodes(&mut w, self.gateways());
+        if marked {
+            put_marks(&mut w, self);
+        }
         w.into_vec()
     }
 
@@ -50,7 +55,8 @@ impl Directory {
             return Err(DecodeError::TooLong("directory"));
         }
         let mut r = Reader::new(body);
-        if r.array()? != BEGIN {
+        let begin = r.array()?;
+        if !BEGIN.contains(&begin) {
             return Err(DecodeError::Invalid("directory magic or version"));
         }
         let preamble = Preamble {
@@ -70,9 +76,48 @@ impl Directory {
         };
         let layers = [nodes(&mut r)?, nodes(&mut r)?, nodes(&mut r)?];
         let gateways = nodes(&mut r)?;
+        let places = |_| DecodeError::Invalid("places of nodes");
+        let directory = if begin == BEGIN[0] {
+            Self::new(preamble, layers, gateways).map_err(places)?
+        } else {
+            let marks = marks(&mut r)?;
+            let plain = Self::new(preamble, layers, gateways).map_err(places)?;
+            let id = |(layer, index, left): (usize, usize, u8)| {
+                let id = plain.layer_ids(layer).get(index).copied();
+                id.map(|id| (id, left))
+            };
+            let marks: Option<BTreeMap<_, _>> = marks.into_iter().map(id).collect();
+            let marks = marks.ok_or(DecodeError::Invalid("marks"))?;
+            let marked = plain.with_marks(marks);
+            marked.map_err(|_| DecodeError::Invalid("marks"))?
+        };
         r.finish()?;
-        Self::new(preamble, layers, gateways).map_err(|_| DecodeError::Invalid("places of nodes"))
+        Ok(directory)
     }
+}
+
+fn put_marks(w: &mut Writer, directory: &Directory) {
+    w.u16(directory.marks().len() as u16);
+    for layer in 0..LAYERS {
+        for (index, id) in directory.layer_ids(layer).iter().enumerate() {
+            if let Some(left) = directory.marks().get(id) {
+                w.u8(layer as u8).u16(index as u16).u8(*left);
+            }
+        }
+    }
+}
+
+/// Places and what is left, in the one order that [`put_marks`] has, at least one.
+fn marks(r: &mut Reader<'_>) -> Result<Vec<(usize, usize, u8)>, DecodeError> {
+    let mut out = Vec::new();
+    for _ in 0..r.u16()? {
+        out.push((usize::from(r.u8()?), usize::from(r.u16()?), r.u8()?));
+    }
+    let places = out.iter().map(|(layer, index, _)| (layer, index));
+    if out.is_empty() || !places.is_sorted_by(|a, b| a < b) {
+        return Err(DecodeError::Invalid("marks"));
+    }
+    Ok(out)
 }
 
 /// What names a body.

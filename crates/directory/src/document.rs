@@ -130,6 +130,10 @@ pub struct Directory {
     layer_ids: [Vec<NodeId>; LAYERS],
     gateway_ids: Vec<NodeId>,
     positions: BTreeMap<NodeId, Position>,
+    /// Mixes that lose traffic, each for so many epochs yet.
+    marks: BTreeMap<NodeId, u8>,
+    /// Those of [`Self::layer_ids`] that are not marked.
+    route_ids: [Vec<NodeId>; LAYERS],
     hash: DirectoryHash,
 }
 
@@ -142,6 +146,8 @@ pub enum DirectoryError {
     Duplicate,
     /// A mix stands among the gateways, or the other way round.
     WrongRole,
+    /// A mark on what is no mix, for no epoch, or more of a layer than [`crate::marks::most`].
+    WrongMark,
     /// More nodes than a document can hold, or a node with impossibly many addresses or keys.
     TooLarge,
 }
@@ -152,6 +158,7 @@ impl fmt::Display for DirectoryError {
             Self::Empty => write!(f, "a layer has no mix, or there is no gateway"),
             Self::Duplicate => write!(f, "a node stands at two places"),
             Self::WrongRole => write!(f, "a node stands at a place of another role"),
+            Self::WrongMark => write!(f, "a mark on no mix, or too many in one layer"),
             Self::TooLarge => write!(f, "more nodes, addresses or keys than a directory holds"),
         }
     }
@@ -249,17 +256,42 @@ impl Directory {
             withheld,
             layers,
             gateways,
+            route_ids: layer_ids.clone(),
             layer_ids,
             gateway_ids,
             positions,
+            marks: BTreeMap::new(),
             hash: DirectoryHash([0; 32]),
         };
-        let body = directory.encode_body();
+        directory.take_hash()?;
+        Ok(directory)
+    }
+
+    /// The same with marks on mixes that lose traffic, each for 1 or more epochs.
+    pub fn with_marks(mut self, marks: BTreeMap<NodeId, u8>) -> Result<Self, DirectoryError> {
+        let is_mix = |id| matches!(self.position(id), Some(Position::Mix { .. }));
+        if marks.iter().any(|(id, left)| *left == 0 || !is_mix(id)) {
+            return Err(DirectoryError::WrongMark);
+        }
+        for (ids, free) in self.layer_ids.iter().zip(&mut self.route_ids) {
+            free.clear();
+            free.extend(ids.iter().filter(|id| !marks.contains_key(*id)));
+            if ids.len() - free.len() > crate::marks::most(ids.len()) {
+                return Err(DirectoryError::WrongMark);
+            }
+        }
+        self.marks = marks;
+        self.take_hash()?;
+        Ok(self)
+    }
+
+    fn take_hash(&mut self) -> Result<(), DirectoryError> {
+        let body = self.encode_body();
         if body.len() > body::BODY_MAX {
             return Err(DirectoryError::TooLarge);
         }
-        directory.hash = body::hash_of(&body);
-        Ok(directory)
+        self.hash = body::hash_of(&body);
+        Ok(())
     }
 
     /// SHA-256 of the body that [`Directory::new`] made; replies carry it.
@@ -280,6 +312,16 @@ impl Directory {
     /// Ids of [`Directory::layer`], in its order.
     pub fn layer_ids(&self, layer: usize) -> &[NodeId] {
         self.layer_ids.get(layer).map_or(&[], Vec::as_slice)
+    }
+
+    /// Those of [`Directory::layer_ids`] that a client's route may go through: all but the marked ones, never none.
+    pub fn route_ids(&self, layer: usize) -> &[NodeId] {
+        self.route_ids.get(layer).map_or(&[], Vec::as_slice)
+    }
+
+    /// Mixes that lose traffic, and for how many epochs the mark stays, this one included.
+    pub fn marks(&self) -> &BTreeMap<NodeId, u8> {
+        &self.marks
     }
 
     /// Ids of [`Directory::gateways`], in their order.

@@ -66,7 +66,7 @@ impl SignedDirectory {
 
     /// The epoch that the body begins with, if it begins like a directory's. Nobody's word for it.
     pub fn epoch(&self) -> Option<Epoch> {
-        let begins = self.body.starts_with(&body::BEGIN);
+        let begins = body::BEGIN.iter().any(|b| self.body.starts_with(b));
         let epoch = self.body.get(EPOCH_AT..)?.first_chunk()?;
         begins.then(|| Epoch(u64::from_be_bytes(*epoch)))
     }

@@ -436,6 +436,7 @@ fn a_node_that_not_everybody_reaches_is_refused_by_name() {
         commitment: [0; 32],
         admitted,
         descriptors: nodes,
+        suspects: Vec::new(),
     };
     for (network, there) in [(&public, NODES - 1), (&plain, NODES)] {
         let ballots = [Some(ballot.clone())];

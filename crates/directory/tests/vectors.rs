@@ -1,4 +1,4 @@
-//! Frozen bytes, accepted and refused. `docs/spec/directory.md` §10 says how to read them.
+//! Frozen bytes, accepted and refused. `docs/spec/directory.md` §11 says how to read them.
 //!
 //! `MIZZLE_WRITE_VECTORS=1 cargo test -p directory --test vectors -- --ignored` writes them anew
 //! after a deliberate change of format.

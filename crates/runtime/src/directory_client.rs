@@ -73,11 +73,18 @@ impl DirectoryClient {
 
     /// Hands in this node's signed descriptor.
     pub async fn upload(&self, descriptor: &[u8]) -> Result<(), DirectoryClientError> {
-        let body = Bytes::copy_from_slice(descriptor);
+        self.post("/v1/descriptor", descriptor).await
+    }
+
+    /// Hands in this node's signed report on its loops.
+    pub async fn report(&self, report: &[u8]) -> Result<(), DirectoryClientError> {
+        self.post("/v1/report", report).await
+    }
+
+    async fn post(&self, path: &str, body: &[u8]) -> Result<(), DirectoryClientError> {
+        let body = Bytes::copy_from_slice(body);
         let headers = [("content-type", "application/octet-stream")];
-        let answer = self
-            .ask(Method::POST, "/v1/descriptor", &headers, body)
-            .await?;
+        let answer = self.ask(Method::POST, path, &headers, body).await?;
         if answer.status.is_success() {
             Ok(())
         } else {

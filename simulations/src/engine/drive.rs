@@ -59,6 +59,8 @@ impl<F: PacketFormat> Engine<F> {
                         mix.sut.handle_kept(kept);
                     }
                 }
+                // One authority and honest mixes: nobody is to be marked.
+                MixEvent::Report(_) => {}
                 MixEvent::PublishKeys(keys) => {
                     let network = self.authority.network.id();
                     for after in self.scenario.uploads() {
@@ -109,6 +111,7 @@ impl<F: PacketFormat> Engine<F> {
                         sut.handle_kept(kept, now);
                     }
                 }
+                GatewayEvent::Report(_) => {}
                 GatewayEvent::PublishKeys(keys) => {
                     let network = self.authority.network.id();
                     for after in self.scenario.uploads() {

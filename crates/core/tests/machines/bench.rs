@@ -82,7 +82,10 @@ impl Bench {
                     let cell = self.disk.get(&(key, sequence)).cloned();
                     gateway.handle_read(ticket, cell, self.now);
                 }
-                GatewayEvent::Keep(_) | GatewayEvent::Expire(_) | GatewayEvent::PublishKeys(_) => {}
+                GatewayEvent::Keep(_)
+                | GatewayEvent::Expire(_)
+                | GatewayEvent::PublishKeys(_)
+                | GatewayEvent::Report(_) => {}
             }
         }
         self.collect();

@@ -41,6 +41,7 @@ impl Disk {
                     assert!(self.keys.remove(&epoch).is_some());
                     self.forgotten.push(epoch);
                 }
+                MixEvent::Report(_) => {}
                 MixEvent::PublishKeys(keys) => {
                     published = Some(keys.iter().map(|k| k.epoch).collect());
                 }

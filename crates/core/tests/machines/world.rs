@@ -320,6 +320,7 @@ pub(crate) fn settle(mix: &mut Mix<Sphinx>) -> Vec<SphinxKey> {
                 .into_iter()
                 .for_each(|k| mix.handle_kept(k)),
             MixEvent::PublishKeys(keys) => published = keys,
+            MixEvent::Report(_) => {}
         }
     }
     published
@@ -335,6 +336,7 @@ pub(crate) fn settle_gateway(gateway: &mut Gateway<Sphinx>, now: Instant) -> Vec
                 kept.into_iter().for_each(|k| gateway.handle_kept(k, now));
             }
             other @ (GatewayEvent::PublishKeys(_)
+            | GatewayEvent::Report(_)
             | GatewayEvent::Store { .. }
             | GatewayEvent::Read { .. }
             | GatewayEvent::Expire(_)) => told.push(other),

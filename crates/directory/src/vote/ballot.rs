@@ -12,10 +12,10 @@ use wire::ids::{DirectoryHash, Epoch, NodeId};
 use wire::keys::IdentityPublic;
 
 /// Most bytes of a ballot: the longest allow-list, each node with the longest descriptor of today.
-pub const BALLOT_MAX: usize = 256 + ADMITTED_MAX * (49 + 2 + 512);
+pub const BALLOT_MAX: usize = 256 + ADMITTED_MAX * (49 + 2 + 512 + 28);
 
 const MAGIC: [u8; 4] = *b"MZBL";
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
 const COMMIT: &[u8] = b"mizzle-commitment-v1";
 
 /// One authority's word on everything that is voted on.
@@ -33,6 +33,8 @@ pub struct Ballot {
     pub admitted: Vec<Admitted>,
     /// The newest descriptor of each node that has one, ascending by node id.
     pub descriptors: Vec<SignedDescriptor>,
+    /// Mixes that lose traffic by the reports that came here, ascending.
+    pub suspects: Vec<NodeId>,
 }
 
 /// What hides a share. Bound to its author and epoch, so that nobody can commit to another's share.
@@ -68,6 +70,10 @@ impl Ballot {
             let bytes = signed.encode();
             w.u16(bytes.len() as u16).put(&bytes);
         }
+        w.u16(self.suspects.len() as u16);
+        self.suspects.iter().for_each(|id| {
+            w.put(&id.0);
+        });
         w.into_vec()
     }
 
@@ -87,6 +93,7 @@ impl Ballot {
             commitment: r.array()?,
             admitted: admitted(&mut r)?,
             descriptors: descriptors(&mut r)?,
+            suspects: suspects(&mut r)?,
         };
         r.finish()?;
         Ok(ballot)
@@ -109,6 +116,17 @@ fn admitted(r: &mut Reader<'_>) -> Result<Vec<Admitted>, DecodeError> {
     let id = |a: &Admitted| NodeId::of(&a.identity);
     if out.len() > ADMITTED_MAX || !out.is_sorted_by(|a, b| id(a) < id(b)) {
         return Err(DecodeError::Invalid("order of admitted nodes"));
+    }
+    Ok(out)
+}
+
+fn suspects(r: &mut Reader<'_>) -> Result<Vec<NodeId>, DecodeError> {
+    let mut out = Vec::new();
+    for _ in 0..r.u16()? {
+        out.push(NodeId(r.array()?));
+    }
+    if out.len() > ADMITTED_MAX || !out.is_sorted_by(|a, b| a < b) {
+        return Err(DecodeError::Invalid("order of suspects"));
     }
     Ok(out)
 }

@@ -6,6 +6,7 @@ use crate::authority::layers;
 use crate::body;
 use crate::descriptor::SignedDescriptor;
 use crate::document::{Directory, Family, NodeDescriptor, Preamble, Role};
+use crate::marks;
 use crate::network::Network;
 use crate::parameters::Parameters;
 use sha2::{Digest, Sha256};
@@ -121,6 +122,8 @@ pub fn tally(
     let (shared_random, withheld) = randomness(network, epoch, ballots, shares, previous);
     let mut remembered = previous.map_or_else(BTreeMap::new, layers::of);
     let layers = layers::assign(mixes, &mut remembered, &shared_random);
+    let suspects: Vec<&[NodeId]> = votes.iter().map(|b| &b.suspects[..]).collect();
+    let marks = marks::of(previous, &layers, &suspects);
     let schedule = network.schedule();
     let preamble = Preamble {
         network: *network.id(),
@@ -135,7 +138,9 @@ pub fn tally(
         shared_random,
         withheld,
     };
-    let directory = Directory::new(preamble, layers, gateways).map_err(|_| too_few)?;
+    let directory = Directory::new(preamble, layers, gateways);
+    let directory = directory.and_then(|d| d.with_marks(marks));
+    let directory = directory.map_err(|_| too_few)?;
     Ok(Outcome { directory })
 }
 

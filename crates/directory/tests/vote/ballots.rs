@@ -55,6 +55,7 @@ fn make(network: &directory::Network, epoch: Epoch, variant: u64) -> Ballot {
         commitment: [0; 32],
         admitted,
         descriptors,
+        suspects: Vec::new(),
     }
 }
 

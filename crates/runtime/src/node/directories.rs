@@ -1,7 +1,7 @@
 //! A node and the authorities: descriptors up, directories down.
 //!
 //! [`Publisher`] signs what the node says about itself, again and again, and hands the newest to every
-//! authority until each has taken it.
+//! authority until each has taken it; and its reports on loops.
 //! [`Follower`] fetches directories, checks them, keeps them over a restart and gives them to the
 //! loop in their order. Bytes on the way are [`crate::directory_client`]; whether a document is to be
 //! gone by is `crates/directory`'s to say.
@@ -15,8 +15,8 @@ use crate::directory_client::{DirectoryClient, DirectoryClientError};
 use crate::outbound::Backoff;
 use directory::vote::{VoteTimes, republish_after};
 use directory::{
-    DOCUMENT_MAX, Directory, DirectoryRefused, Network, NodeDescriptor, SignedDescriptor,
-    SignedDirectory,
+    DOCUMENT_MAX, Directory, DirectoryRefused, LoopReport, Network, NodeDescriptor,
+    SignedDescriptor, SignedDirectory, SignedReport,
 };
 use mizzle_core::gateway::DirectoryDocument;
 use mizzle_core::hop::HopNode;
@@ -36,6 +36,8 @@ use wire::time::{Instant, UnixTime};
 const FIRST_POLL: Duration = Duration::from_millis(250);
 /// After so many of them an authority is away for longer, and is asked less often.
 const FIRST_POLLS_MAX: u32 = 240;
+/// A report that was not taken by then is given up: the next one comes in an epoch.
+const REPORT_ATTEMPTS: u32 = 8;
 /// Failures of an upload before it is worth a person's look.
 const QUIET_FAILURES: u32 = 5;
 
@@ -47,6 +49,8 @@ pub struct Publisher {
     /// Since when this node retires.
     retiring: watch::Receiver<Option<UnixTime>>,
     clocks: PeerClocks,
+    reports: watch::Sender<Option<Arc<[u8]>>>,
+    identity: Arc<IdentitySecret>,
 }
 
 /// Who signs.
@@ -64,12 +68,15 @@ impl Publisher {
     /// One task for each authority, and one that signs.
     pub fn start(foundation: &Foundation, rng: &TrafficRng, tasks: &mut JoinSet<()>) -> Self {
         let (newest, signed) = (watch::Sender::new(None), watch::Sender::new(None));
+        let reports: watch::Sender<Option<Arc<[u8]>>> = watch::Sender::new(None);
         let network = &foundation.network;
         let clocks = PeerClocks::new(foundation.clock, network.authorities().len());
         let authorities = network.authorities().iter().enumerate();
         for ((number, authority), salt) in authorities.zip(0x7000_0000..) {
             let client = DirectoryClient::comparing(authority.address, &clocks, number);
             let backoff = Backoff::new(rng.clone());
+            let reported = report_to(client.clone(), reports.subscribe(), backoff.clone(), salt);
+            tasks.spawn(reported);
             tasks.spawn(upload_to(client, signed.subscribe(), backoff, salt));
         }
         let (told, retiring) = watch::channel(None);
@@ -81,12 +88,15 @@ impl Publisher {
             dir: foundation.dir.clone(),
             clock: foundation.clock,
         };
+        let (identity, network) = (author.identity.clone(), author.network.clone());
         tasks.spawn(author.sign_again_and_again(newest.subscribe(), signed));
         Self {
             network: network.clone(),
             newest,
             retiring,
             clocks,
+            reports,
+            identity,
         }
     }
 
@@ -97,6 +107,12 @@ impl Publisher {
         let mut status = leaving.status(hop.view.unix_at(now));
         status.extend(Skew::status(self.clocks.skew(compared_for(&self.network))));
         status
+    }
+
+    /// Signs a report and uploads it; one that is still on its way is given up.
+    pub fn report(&self, report: LoopReport) {
+        let signed = SignedReport::sign(report, &self.identity, self.network.id());
+        self.reports.send_replace(Some(signed.encode().into()));
     }
 
     /// From now on this one; one that is still on its way is given up.
@@ -218,6 +234,31 @@ async fn upload_to(
             failures = failures.saturating_add(1);
             attempt = attempt.wrapping_add(1);
             tokio::time::sleep(wait).await;
+        }
+    }
+}
+
+/// Each report until it was answered: one that is refused is not made better by trying again.
+async fn report_to(
+    client: DirectoryClient,
+    mut newest: watch::Receiver<Option<Arc<[u8]>>>,
+    backoff: Backoff,
+    salt: u32,
+) {
+    while newest.changed().await.is_ok() {
+        for attempt in 0..REPORT_ATTEMPTS {
+            let Some(bytes) = newest.borrow_and_update().clone() else {
+                break;
+            };
+            match client.report(&bytes).await {
+                Ok(()) => break,
+                Err(error @ DirectoryClientError::Refused { .. }) => {
+                    tracing::debug!(%error, "a report on loops is refused");
+                    break;
+                }
+                Err(error) => tracing::debug!(%error, "a report on loops was not handed in"),
+            }
+            tokio::time::sleep(backoff.wait(salt, attempt, attempt)).await;
         }
     }
 }
