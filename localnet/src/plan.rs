@@ -106,7 +106,7 @@ impl Plan {
     pub fn make(args: &NetworkArgs) -> Result<Self> {
         let (folder, temporary) = make_folder(args.dir.as_deref())?;
         let mut entropy = Entropy::from_option(args.seed);
-        let mut ports = Ports::default();
+        let mut ports = Ports::new();
         let mut nodes = Vec::new();
         for (role, name) in roster(args) {
             nodes.push(plan_node(role, name, &folder, &mut ports, &mut entropy)?);
@@ -381,17 +381,41 @@ fn make_network(args: &NetworkArgs, nodes: &[Planned], entropy: &mut Entropy) ->
     Ok(network.with_recovery_round(VOTE_ROUND)?)
 }
 
+/// Nodes' ports: below those (32,768 and more on Linux) that the system gives to outgoing connections, one of which could
+/// else take the port of a node that has not started yet.
+const PORTS: std::ops::Range<u16> = 16_000..32_000;
+
 /// Ports that were free a moment ago, all held until the plan is made so that no two are equal.
-#[derive(Default)]
-struct Ports(Vec<TcpListener>);
+struct Ports {
+    /// Which to try next, counted from the first. Every process begins elsewhere.
+    next: u32,
+    held: Vec<TcpListener>,
+}
 
 impl Ports {
+    fn new() -> Self {
+        Self {
+            next: std::process::id().wrapping_mul(97),
+            held: Vec::new(),
+        }
+    }
+
     fn take(&mut self) -> Result<SocketAddr> {
-        let listener =
-            TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).context("no free loopback port")?;
-        let address = listener.local_addr()?;
-        self.0.push(listener);
-        Ok(address)
+        let count = u32::from(PORTS.end - PORTS.start);
+        for _ in 0..count {
+            let port = PORTS.start + (self.next % count) as u16;
+            self.next = self.next.wrapping_add(1);
+            if let Ok(listener) = TcpListener::bind((Ipv4Addr::LOCALHOST, port)) {
+                let address = listener.local_addr()?;
+                self.held.push(listener);
+                return Ok(address);
+            }
+        }
+        bail!(
+            "no loopback port from {} to {} is free",
+            PORTS.start,
+            PORTS.end - 1
+        )
     }
 }
 
