@@ -348,10 +348,10 @@ struct Follow {
 impl Follow {
     async fn run(self, mut directories: Directories, mut offers: Offers, clock: Clock) {
         loop {
-            let unix = clock.unix();
             let work = tokio::select! {
                 Some(part) = offers.parts.recv() => tokio::task::spawn_blocking(move || {
-                    let offered = directories.handle_part(part, unix);
+                    // Read now: the wait for a part may have lasted an epoch.
+                    let offered = directories.handle_part(part, clock.unix());
                     (directories, Found::Offered(offered))
                 }),
                 Some(other) = offers.others.recv() => tokio::task::spawn_blocking(move || {

@@ -101,6 +101,23 @@ async fn an_expired_a_forged_and_an_equivocated_one_are_refused_after_a_restart(
     client.stop().await;
 }
 
+/// How early a directory may come is judged by the time at which it comes, however long nothing came before.
+#[tokio::test]
+async fn a_directory_after_an_epoch_of_silence_is_taken() {
+    let length = Duration::from_secs(4);
+    let world = World::begun(length * 2 + Duration::from_secs(3), length);
+    let (gateway, config) = Gateway::of(world, 3).await;
+    let world = &gateway.world;
+    world.give_directories(&config, &[&signed(world, 2, |_| {})]);
+    let client = Running::start(config).await.unwrap();
+    let mut link = gateway.accept().await;
+    tokio::time::sleep(Duration::from_millis(1_500)).await;
+    let ahead = signed(world, 4, |_| {});
+    push(&mut link, &ahead, Epoch(4)).await;
+    until(&client, |s| s["directory"]["epoch"] == 4).await;
+    client.stop().await;
+}
+
 /// A proof that anybody can check, for its owner alone.
 fn judge(world: &World, seen: &serde_json::Value, two: [&SignedDirectory; 2]) {
     let proof = &seen["split_view"]["proofs"][0];
