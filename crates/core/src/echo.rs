@@ -67,16 +67,11 @@ impl Ways {
 
     /// A gateway's loop: a client's, less the entry that it is itself.
     pub fn of_gateway(
-        (directory, leaving): (&Directory, Leaving<'_>),
+        known: (&Directory, Leaving<'_>),
         draws: &TickDraws,
         answering: NodeId,
     ) -> Self {
-        let choice = Choice {
-            directory,
-            leaving,
-            family: None,
-            marked: true,
-        };
+        let choice = Choice::of_loops(known);
         Self {
             forward: choice
                 .mixes(&draws.forward, 0..LAYERS)
@@ -89,17 +84,12 @@ impl Ways {
     /// A loop of a mix of layer `layer`: on through the layers behind it, back through those
     /// before.
     pub fn of_mix(
-        (directory, leaving): (&Directory, Leaving<'_>),
+        known: (&Directory, Leaving<'_>),
         draws: &TickDraws,
         layer: usize,
         answering: NodeId,
     ) -> Self {
-        let choice = Choice {
-            directory,
-            leaving,
-            family: None,
-            marked: true,
-        };
+        let choice = Choice::of_loops(known);
         Self {
             forward: choice
                 .mixes(&draws.forward, layer + 1..LAYERS)
@@ -111,6 +101,16 @@ impl Ways {
 }
 
 impl<'a> Choice<'a> {
+    /// For a node's own loops.
+    fn of_loops((directory, leaving): (&'a Directory, Leaving<'a>)) -> Self {
+        Self {
+            directory,
+            leaving,
+            family: None,
+            marked: true,
+        }
+    }
+
     fn mixes(
         self,
         draws: &'a [u64; LAYERS],
