@@ -4,10 +4,12 @@
 //! The client's half is [`crate::http_client`], where connections come from `listener`. Routes are the
 //! daemons' own.
 
+mod lingering;
 mod listener;
 mod sources;
 mod tls;
 
+pub use lingering::Lingering;
 pub use listener::{Listener, bind_unix};
 pub use tls::{ServerTls, TlsFileError};
 
@@ -38,8 +40,9 @@ pub use hyper::{Method, StatusCode};
 
 /// The body of an answer.
 pub type Body = BoxBody<Bytes, Infallible>;
-/// A question; its body is cut off at [`HttpLimits::body_max`].
-pub type Request = hyper::Request<Limited<Incoming>>;
+/// A question; its body is cut off at [`HttpLimits::body_max`]. What a handler does not read of it is read
+/// after it, so that its answer arrives.
+pub type Request = hyper::Request<Limited<Lingering>>;
 /// An answer.
 pub type Response = hyper::Response<Body>;
 
@@ -168,7 +171,7 @@ async fn serve_connection<H, HF>(
     let service = service_fn(|request: hyper::Request<Incoming>| {
         let announced = request.body().size_hint().lower();
         let too_large = announced > limits.body_max as u64;
-        let request = request.map(|body| Limited::new(body, limits.body_max));
+        let request = request.map(|body| Limited::new(Lingering::new(body), limits.body_max));
         let answer = (!too_large).then(|| handler(request));
         async move {
             Ok::<_, Infallible>(match answer {
@@ -235,14 +238,14 @@ impl BodyError {
 }
 
 /// A request's whole body, within the limits.
-pub async fn read_body(body: Limited<Incoming>, timeout: Duration) -> Result<Bytes, BodyError> {
+pub async fn read_body(body: Limited<Lingering>, timeout: Duration) -> Result<Bytes, BodyError> {
     read_short_body(body, usize::MAX, timeout).await
 }
 
 /// [`read_body`] for a body that may have no more than `max` bytes, fewer than
 /// [`HttpLimits::body_max`].
 pub async fn read_short_body(
-    body: Limited<Incoming>,
+    body: Limited<Lingering>,
     max: usize,
     timeout: Duration,
 ) -> Result<Bytes, BodyError> {

@@ -93,6 +93,26 @@ async fn a_large_body_is_refused_announced_or_not() {
 }
 
 #[tokio::test]
+async fn the_answer_to_a_large_body_reaches_one_who_is_slow_to_write_it() {
+    let (client, _shutdown, _task) = start().await;
+    for length in ["content-length: 1900", "transfer-encoding: chunked"] {
+        let mut tcp = TcpStream::connect(client.address).await.unwrap();
+        let head = format!("POST /echo HTTP/1.1\r\nhost: x\r\n{length}\r\n\r\n");
+        tcp.write_all(head.as_bytes()).await.unwrap();
+        for _ in 0..19 {
+            let piece = if length.starts_with('t') {
+                format!("64\r\n{}\r\n", "a".repeat(100))
+            } else {
+                "a".repeat(100)
+            };
+            tcp.write_all(piece.as_bytes()).await.unwrap();
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        assert!(first_line(&mut tcp).await.contains("413"), "{length}");
+    }
+}
+
+#[tokio::test]
 async fn a_slow_body_is_cut_off() {
     let (client, _shutdown, _task) = start().await;
     let mut tcp = TcpStream::connect(client.address).await.unwrap();
