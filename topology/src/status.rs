@@ -45,7 +45,7 @@ pub struct Status {
 pub struct VoteStatus {
     /// On which epoch's directory.
     pub epoch: u64,
-    /// 0 in the middle of the epoch before; above, the votes in a network without a valid directory.
+    /// 0 in the epoch before; above, the votes in a network without a valid directory.
     pub attempt: u32,
     /// `waiting`, `ballots`, `reveals`, `signatures`, `decided` or `failed`.
     pub phase: String,

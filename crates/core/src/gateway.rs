@@ -14,6 +14,7 @@ use crate::hop::{
 use crate::loops::{LoopAlarm, Loops};
 use crate::stored::{InboxKey, StoreOp, StoredInbox};
 use crate::transmit::{Peer, Transmit};
+use directory::vote::ahead;
 use directory::{Directory, LoopReport, SphinxKey};
 use inboxes::{InboxLimits, Inboxes};
 use requests::Waiter;
@@ -147,7 +148,7 @@ impl<F: PacketFormat> Gateway<F> {
         self.documents.retain(|e, _| *e >= oldest);
         self.documents.insert(epoch, document.clone());
         let holds = self.hop.view.start(epoch);
-        let phase = holds.saturating_sub(directory.schedule.length / 4);
+        let phase = holds.saturating_sub(ahead(directory.schedule.length));
         let rate = parameters.downlink_rate;
         self.sessions
             .handle_directory(&document, rate, (holds, phase.max(now)));

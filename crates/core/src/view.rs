@@ -19,7 +19,7 @@ pub struct View {
 }
 
 /// From so long before an epoch on, mixes that its directory lacks are in no new route. Entry gateways push the
-/// directory a quarter of an epoch ahead; the rest of that quarter is for pieces on their way.
+/// directory [`directory::vote::ahead`], a quarter of an epoch; the sixteenth between is for pieces on their way.
 pub fn before_they_leave(length: Duration) -> Duration {
     length / 16 * 3
 }

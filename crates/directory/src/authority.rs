@@ -3,39 +3,37 @@
 //!
 //! A single authority is the same machine with nobody to wait for. Not here: HTTP, files and the clock
 //! (`topology`), and how a vote goes ([`crate::vote`]). Who stands in which layer is in
-//! `authority/layers.rs`.
+//! `authority/layers.rs`, what nodes report of their loops in `authority/reports.rs`.
 
 mod admission;
 mod config;
 mod events;
+mod kept;
 pub(crate) mod layers;
+mod reports;
+mod voting;
 
 pub use admission::{Accepted, Admitted, DescriptorRefused};
 pub use config::{ADMITTED_MAX, AuthorityConfig, AuthorityError, KEPT_MAX};
 pub use events::{AuthorityEvent, Record};
 
 use crate::descriptor::SignedDescriptor;
-use crate::document::{Directory, LAYERS, NodeDescriptor, Role};
-use crate::marks;
-use crate::network::Network;
+use crate::document::Directory;
 use crate::refused::DirectoryRefused;
-use crate::report::{LoopReport, ReportRefused, SignedReport};
+use crate::report::{ReportRefused, SignedReport};
 use crate::signed::SignedDirectory;
-use crate::vote::{Ballot, Statement, Taken, Vote, VoteEvent, VoteMessage, VoteTimes, is_fresh};
+use crate::vote::{Statement, Taken, Vote, VoteMessage, VoteTimes};
+use kept::{Kept, newest_signed, restore};
+use reports::Reports;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
-use wire::ids::{DirectoryHash, Epoch, NodeId};
+use wire::ids::{Epoch, NodeId};
 use wire::keys::IdentitySecret;
 use wire::rng::KeyRng;
 use wire::time::UnixTime;
 
 const RETRY: Duration = Duration::from_secs(1);
-
-struct Kept {
-    directory: Arc<Directory>,
-    document: Arc<[u8]>,
-}
 
 /// The machine. Call `handle_*` when something happens, then [`Authority::poll_event`] and
 /// [`Authority::poll_transmit`] until they give nothing, then arm a timer by
@@ -50,8 +48,7 @@ pub struct Authority {
     admitted: BTreeMap<NodeId, Admitted>,
     /// One for each admitted node at most.
     descriptors: BTreeMap<NodeId, SignedDescriptor>,
-    /// On loops, by the directory of their epoch; one of each of its nodes at most.
-    reports: (Epoch, BTreeMap<NodeId, LoopReport>),
+    reports: Reports,
     /// Decided directories by ascending epoch, at most [`KEPT_MAX`].
     kept: VecDeque<Kept>,
     /// The newest that this authority signed, and for which epoch.
@@ -106,7 +103,7 @@ impl Authority {
             index,
             admitted,
             descriptors: BTreeMap::new(),
-            reports: (Epoch(0), BTreeMap::new()),
+            reports: Reports::default(),
             kept,
             signed,
             voted: false,
@@ -173,37 +170,23 @@ impl Authority {
         now: UnixTime,
     ) -> Result<Accepted, ReportRefused> {
         self.handle_timeout(now);
-        let epoch = self.config.network.schedule().epoch_at(now);
-        if signed.report.epoch != epoch {
-            return Err(ReportRefused::WrongEpoch);
-        }
-        let known = self.directory(epoch).ok_or(ReportRefused::WrongDirectory)?;
-        let directory = known.0.clone();
-        if self.reports.0 != epoch {
-            self.reports = (epoch, BTreeMap::new());
-        }
-        let reporter = NodeId::of(&signed.reporter);
-        match self.reports.1.get(&reporter) {
-            Some(first) if *first == signed.report => return Ok(Accepted::Unchanged),
-            Some(_) => return Err(ReportRefused::Second),
-            None => {}
-        }
-        signed.verify(self.config.network.id(), &directory)?;
-        self.reports.1.insert(reporter, signed.report);
-        Ok(Accepted::Stored)
+        let network = &self.config.network;
+        let epoch = network.schedule().epoch_at(now);
+        let known = self.directory(epoch).map(|(d, _)| d.clone());
+        self.reports
+            .handle(signed, network.id(), (epoch, known.as_deref()))
     }
 
     /// Reports of this epoch so far.
     pub fn reports(&self) -> usize {
-        self.reports.1.len()
+        self.reports.len()
     }
 
     /// Mixes that lose traffic by the reports that came in this epoch.
     fn suspects(&self) -> Vec<NodeId> {
-        let (epoch, reports) = &self.reports;
-        let current = self.config.network.schedule().epoch_at(self.now);
-        let directory = self.directory(*epoch).filter(|_| *epoch == current);
-        directory.map_or_else(Vec::new, |(d, _)| marks::suspects(d, reports))
+        let epoch = self.config.network.schedule().epoch_at(self.now);
+        let directory = self.directory(epoch);
+        directory.map_or_else(Vec::new, |(d, _)| self.reports.suspects(d))
     }
 
     /// Another authority passed a statement on, of whichever author.
@@ -316,8 +299,8 @@ impl Authority {
     /// When our ballot is fixed: shortly before the vote begins.
     fn ballot_at(&self) -> UnixTime {
         let times = self.vote.times();
-        let lead = u64::try_from((times.round / 4).as_millis()).unwrap_or(0);
-        UnixTime(times.start.0.saturating_sub(lead.clamp(1, 1000)))
+        let lead = u64::try_from(times.lead().as_millis()).unwrap_or(0);
+        UnixTime(times.start.0.saturating_sub(lead))
     }
 
     /// An epoch whose directory the others have or should have, and this authority lacks: it is to be
@@ -375,148 +358,6 @@ impl Authority {
         (self.admitted.len(), self.descriptors.len(), usable)
     }
 
-    /// Goes on to the next vote when one is over.
-    fn move_on(&mut self) {
-        let (epoch, times) = (self.vote.epoch(), self.vote.times());
-        if self.now < times.end {
-            return;
-        }
-        let newest = self.kept.back().map(|k| k.directory.epoch);
-        let decided = |r: &Record| matches!(r, Record::Directory(e, _) if *e == epoch);
-        let settled = newest >= Some(epoch) || self.records.iter().any(decided);
-        if times.attempt == 0 && !settled {
-            let until = self.kept.back().map(|k| k.directory.valid_until);
-            self.events
-                .push_back(AuthorityEvent::Failed { epoch, until });
-        }
-        self.next_vote();
-    }
-
-    fn holds_valid(&self) -> bool {
-        let newest = self.kept.back().map(|k| &k.directory);
-        newest.is_some_and(|d| self.now < d.valid_until)
-    }
-
-    fn next_vote(&mut self) {
-        let network = &self.config.network;
-        let current = network.schedule().epoch_at(self.now);
-        let newest = self.kept.back().map(|k| k.directory.clone());
-        let (epoch, times) = if self.holds_valid() {
-            let newest = newest.as_ref().map_or(current, |d| d.epoch);
-            let epoch = newest.max(current).next();
-            (epoch, VoteTimes::of(network, epoch))
-        } else {
-            (current, VoteTimes::again(network, self.now))
-        };
-        let signed = self.signed.as_ref().filter(|(e, _)| *e == epoch);
-        let signed = signed.map(|(_, s)| s.clone());
-        let own = (self.index, self.secret.clone());
-        self.vote = Vote::at(network.clone(), (epoch, times), own, newest, signed);
-        self.voted = false;
-    }
-
-    /// Shortly before a vote. Who has signed for a later epoch, or waits for nodes, has no ballot.
-    fn hand_in_ballot(&mut self) {
-        let (epoch, times) = (self.vote.epoch(), self.vote.times());
-        let turned_back = self.signed.as_ref().is_some_and(|(e, _)| *e > epoch);
-        if turned_back || !self.is_ready(epoch, times.attempt > 0) {
-            return;
-        }
-        let ballot = Ballot {
-            epoch,
-            previous: self
-                .kept
-                .back()
-                .map_or(DirectoryHash([0; 32]), |k| k.directory.hash()),
-            parameters: self.config.parameters.clone(),
-            commitment: [0; 32],
-            admitted: self.admitted.values().copied().collect(),
-            descriptors: self.descriptors.values().cloned().collect(),
-            suspects: self.suspects(),
-        };
-        self.vote.handle_ballot(ballot, &mut self.keys, self.now);
-        self.voted = true;
-    }
-
-    /// A vote in its time waits for nobody; one that can be held again waits for all expected nodes or
-    /// the grace, and for a whole path.
-    fn is_ready(&mut self, epoch: Epoch, again: bool) -> bool {
-        let all = self.usable(epoch).count();
-        let mixes = self.usable(epoch).filter(|n| n.role == Role::Mix).count();
-        let gateways = all - mixes;
-        let whole = mixes >= LAYERS && gateways > 0;
-        let waited = self.now >= self.started.saturating_add(self.config.grace);
-        if again && !whole && waited && self.told != Some(epoch) {
-            self.told = Some(epoch);
-            self.events.push_back(AuthorityEvent::TooFewNodes {
-                epoch,
-                mixes,
-                gateways,
-            });
-        }
-        !again || whole && (waited || all >= self.config.expected_nodes)
-    }
-
-    /// Nodes on the allow-list that are alive, with keys for that epoch and the next.
-    fn usable(&self, epoch: Epoch) -> impl Iterator<Item = &NodeDescriptor> {
-        let length = self.config.network.schedule().length;
-        let frozen = self.now.min(self.vote.times().start);
-        let good = move |(id, signed): (&NodeId, &SignedDescriptor)| {
-            let keys = [epoch, epoch.next()];
-            self.admitted.contains_key(id)
-                && is_fresh(signed.published, frozen, length)
-                && keys
-                    .iter()
-                    .all(|e| signed.descriptor.sphinx_key(*e).is_some())
-        };
-        let good = self.descriptors.iter().filter(move |d| good(*d));
-        good.map(|(_, signed)| &signed.descriptor)
-    }
-
-    fn drain_vote(&mut self) {
-        let epoch = self.vote.epoch();
-        while let Some(message) = self.vote.poll_transmit() {
-            self.transmits.push_back(message);
-        }
-        while let Some(event) = self.vote.poll_event() {
-            match event {
-                VoteEvent::Persist(signed) => {
-                    let before = self.signed.as_ref().map(|(e, _)| *e);
-                    let in_hand = |r: &Record| matches!(r, Record::Signature(e, _) if *e >= epoch);
-                    // Once only, whatever the clock does.
-                    if before < Some(epoch) && !self.records.iter().any(in_hand) {
-                        self.record(Record::Signature(epoch, signed));
-                    }
-                }
-                VoteEvent::Decided(signed) => {
-                    let newest = self.kept.back().map(|k| k.directory.epoch);
-                    if newest < Some(epoch) {
-                        self.record(Record::Directory(epoch, signed));
-                    }
-                }
-                VoteEvent::Equivocated(proof) => self
-                    .events
-                    .push_back(AuthorityEvent::Equivocated(epoch, proof)),
-                // Who waits for nodes has no opinion on the others.
-                VoteEvent::Missing(_) | VoteEvent::Blocked(_) if !self.voted => {}
-                // Told by its having no ballot.
-                VoteEvent::Late => {}
-                VoteEvent::SignedTwice(proof) => self
-                    .events
-                    .push_back(AuthorityEvent::SignedTwice(epoch, proof)),
-                VoteEvent::Missing(who) => {
-                    self.events.push_back(AuthorityEvent::Missing(epoch, who))
-                }
-                VoteEvent::Withheld(who) => {
-                    self.events.push_back(AuthorityEvent::Withheld(epoch, who))
-                }
-                VoteEvent::Blocked(why) => {
-                    self.events.push_back(AuthorityEvent::Blocked(epoch, why))
-                }
-            }
-        }
-    }
-
     fn record(&mut self, record: Record) {
         self.records.push_back(record);
         if self.records.len() == 1 {
@@ -547,43 +388,4 @@ impl Authority {
         }
         self.events.push_back(published);
     }
-}
-
-/// Verifies what was decided and puts it in order; of too many, the newest stay.
-fn restore(kept: Vec<Record>, network: &Network) -> Result<VecDeque<Kept>, AuthorityError> {
-    let mut by_epoch = BTreeMap::new();
-    for record in kept {
-        let signed = record.document();
-        let directory = signed.verify(network).map_err(AuthorityError::BadKept)?;
-        let document = signed.encode().into();
-        by_epoch.insert(
-            directory.epoch,
-            Kept {
-                directory,
-                document,
-            },
-        );
-    }
-    let surplus = by_epoch.len().saturating_sub(KEPT_MAX);
-    Ok(by_epoch.into_values().skip(surplus).collect())
-}
-
-/// The newest directory that this authority signed. One that is not by its key would let it sign twice.
-fn newest_signed(
-    kept: Vec<Record>,
-    index: u8,
-    network: &Network,
-) -> Result<Option<(Epoch, SignedDirectory)>, AuthorityError> {
-    let mut newest: Option<(Epoch, SignedDirectory)> = None;
-    for record in kept {
-        let signed = record.document();
-        let epoch = signed.epoch();
-        let ours = signed.signers().any(|i| i == index) && signed.verify_signers(network).is_ok();
-        let epoch = epoch.filter(|_| ours);
-        let epoch = epoch.ok_or(AuthorityError::BadSigned)?;
-        if newest.as_ref().is_none_or(|(e, _)| *e < epoch) {
-            newest = Some((epoch, signed.clone()));
-        }
-    }
-    Ok(newest)
 }

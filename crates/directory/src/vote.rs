@@ -34,9 +34,9 @@ mod times;
 pub use ballot::{BALLOT_MAX, Ballot, commitment};
 pub use broadcast::{Equivocation, Taken};
 pub use statement::{STATEMENT_MAX, Statement, StatementKind, StatementRefused};
-pub(crate) use tally::is_fresh;
-pub use tally::{Blocked, Outcome, fresh_for, republish_after, tally};
-pub use times::VoteTimes;
+pub use tally::{Blocked, Outcome, tally};
+pub(crate) use times::is_present;
+pub use times::{SIGNS, VoteTimes, ahead, next_sign, republish_after};
 
 use crate::document::Directory;
 use crate::network::Network;
@@ -139,6 +139,8 @@ pub enum Fault {
     FirstOfTwoCounts,
     /// A directory with one signature fewer than the threshold is taken for decided.
     ThresholdOneLess,
+    /// What one ballot suspects, all do.
+    OneSuspicionMarks,
 }
 
 impl Vote {
@@ -155,7 +157,7 @@ impl Vote {
         self.reveals.first_counts = first;
     }
 
-    /// The vote on `epoch`'s directory in the middle of the epoch before. `previous` is the directory
+    /// The vote on `epoch`'s directory in the epoch before. `previous` is the directory
     /// that the new one follows, as far as we know; `signed` what we signed for this epoch before a restart, if anything: then we show it,
     /// collect signatures for it and sign nothing else.
     pub fn new(
@@ -400,9 +402,18 @@ impl Vote {
             shares.push(shares[last]);
             self.agreed.push(self.agreed[last].clone());
         }
+        #[cfg(feature = "testing")]
+        if self.planted == Some(Fault::OneSuspicionMarks) {
+            let all = self.agreed.iter().flatten();
+            let mut all: Vec<_> = all.flat_map(|b| b.suspects.clone()).collect();
+            all.sort_unstable();
+            all.dedup();
+            let ballots = self.agreed.iter_mut().flatten();
+            ballots.for_each(|b| b.suspects.clone_from(&all));
+        }
         let outcome = tally(
             &self.network,
-            (self.epoch, self.times.start),
+            (self.epoch, self.times),
             &self.agreed,
             &shares,
             self.previous.as_deref(),

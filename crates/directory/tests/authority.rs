@@ -10,7 +10,7 @@ mod common;
 use cluster::{Cluster, EPOCH_MS, MIXES, NODES, at, config, descriptor, id, places, start, upload};
 use common::SEED;
 use directory::testing::{self, nobodys_key};
-use directory::vote::{Ballot, VoteTimes, tally};
+use directory::vote::{Ballot, VoteTimes, ahead, tally};
 use directory::{
     Accepted, Authority, AuthorityConfig, AuthorityError, AuthorityEvent, DescriptorRefused,
     Family, LAYERS, Network, NetworkAuthority, Record, Role, SignedDescriptor, SignedDirectory,
@@ -61,7 +61,7 @@ fn without_all_nodes_it_comes_after_the_grace_and_not_without_a_full_path() {
 }
 
 #[test]
-fn successors_come_in_the_second_half_of_the_epoch_before() {
+fn successors_come_a_quarter_of_an_epoch_before_theirs() {
     for n in [1, 4] {
         let mut all = Cluster::start(n, 0);
         all.upload(0..NODES, 100);
@@ -72,6 +72,8 @@ fn successors_come_in_the_second_half_of_the_epoch_before() {
             all.run_to(times.start.0 - at(0).0);
             assert_eq!(all.newest(0).unwrap().epoch, Epoch(epoch));
             all.run_to(times.signatures().0 - at(0).0 + 200);
+            let left = times.end.saturating_since(at(all.ms()));
+            assert!(left >= ahead(Duration::from_millis(EPOCH_MS)), "{left:?}");
             for i in 0..n {
                 let newest = all.newest(i).unwrap();
                 assert_eq!(newest.epoch, Epoch(epoch + 1), "of {n}");
@@ -101,7 +103,8 @@ fn a_node_that_falls_silent_is_left_out_and_comes_back() {
     for (epoch, there) in [(0, 0..NODES), (1, 1..NODES), (2, 0..NODES)] {
         let begin = epoch * EPOCH_MS;
         if epoch == 0 {
-            one.run_to(EPOCH_MS / 4 + 5000);
+            let times = VoteTimes::of(&config(1).network, Epoch(1));
+            one.run_to(times.sign_of_life(0, 0.5).0 - at(0).0 + 1);
             one.silence([0]);
         } else if epoch == 2 {
             one.upload([0], begin + 1);
@@ -118,7 +121,7 @@ fn a_node_that_falls_silent_is_left_out_and_comes_back() {
 fn an_allow_list_changes_from_the_next_ballot_on_and_more_than_half_must_admit() {
     let mut all = Cluster::start(4, 0);
     all.upload(0..NODES, 100);
-    let half = EPOCH_MS / 2;
+    let ballots = VoteTimes::of(&config(4).network, Epoch(1)).start.0 - at(0).0;
     for epoch in 0..6u64 {
         let begin = epoch * EPOCH_MS;
         let without_first = 1..NODES;
@@ -127,7 +130,7 @@ fn an_allow_list_changes_from_the_next_ballot_on_and_more_than_half_must_admit()
             1 => [0].map(|i| all.admit(i, without_first.clone())).len(),
             // A second, while ballots go around: too late for this vote.
             2 => {
-                all.run_to(begin + half + 500);
+                all.run_to(begin + ballots + 500);
                 [1].map(|i| all.admit(i, without_first.clone())).len()
             }
             // And back again.
@@ -440,13 +443,11 @@ fn a_node_that_not_everybody_reaches_is_refused_by_name() {
     };
     for (network, there) in [(&public, NODES - 1), (&plain, NODES)] {
         let ballots = [Some(ballot.clone())];
-        let made = tally(
-            network,
-            (Epoch(1), published),
-            &ballots,
-            &[Some([7; 32])],
-            None,
-        );
+        let times = VoteTimes {
+            start: published,
+            ..VoteTimes::of(network, Epoch(1))
+        };
+        let made = tally(network, (Epoch(1), times), &ballots, &[Some([7; 32])], None);
         assert_eq!(made.unwrap().directory.nodes().count(), there);
     }
 }

@@ -1,17 +1,19 @@
 //! Model test of the vote: whole votes under virtual time. Honest authorities run the shipped machine
 //! through its bytes, faulty ones do what they like with their own keys (`vote/adversary.rs`), the network
 //! does what it likes within the bounds of a schedule (`vote/schedule.rs`), over two epochs, the second of
-//! which must heal what the first broke.
+//! which must heal what the first broke. In some no valid directory is left, and up to three votes are held on the same
+//! epoch. Ballots name suspects, from which come marks.
 //!
 //! Checked in every schedule (`vote/record.rs`): no two directories of an epoch can be signed by a threshold, even if
 //! every faulty authority signs everything and signatures that were lost are found; what is decided is
-//! valid, and its shared random is computed once more, independently; no honest authority is proved a cheat; a
+//! valid, and its shared random and marks are computed once more, independently; no honest authority is proved a cheat; a
 //! flood makes nobody send more. With messages faster than a round also: every honest authority decides
-//! in time, on the same directory, which follows the one before, and every honest ballot and share counts.
+//! in time, on the same directory, which follows the one before, and every honest ballot and share counts; of votes that are
+//! held again this is asked of the first before which nobody honest signed.
 //!
 //! What this cannot see: faults in what is below (Ed25519, SHA-256, the codec: their own tests); what the daemon does
-//! between two votes (fetching is assumed to work where the network does); more than two epochs at
-//! once; attacks that none of the vices here is a part of. It draws schedules, it does not enumerate them.
+//! between two votes (fetching is assumed to work where the network does; all go on to the next of several votes
+//! together); more than two epochs at once; attacks that none of the vices here is a part of. It draws schedules, it does not enumerate them.
 //! A fault that hurts only when several rare things meet (a signature that is forgotten over a restart: one
 //! schedule of some hundred) needs the long run.
 #![allow(
@@ -37,7 +39,7 @@ use common::SEED;
 use directory::testing::authority_secret;
 use directory::vote::{Fault, Phase};
 use directory::{SignedDirectory, SplitProof, quorum};
-use schedule::{Schedule, Vices, Weather};
+use schedule::{Schedule, Vices, Votes, Weather};
 use std::collections::BTreeMap;
 use std::ops::Range;
 use world::{Plant, World};
@@ -60,6 +62,10 @@ struct Tally {
     adopted: usize,
     withheld: usize,
     faulty_decided: usize,
+    /// Epochs with votes held again, and those decided in the second or third.
+    again: usize,
+    decided_again: usize,
+    marked: usize,
 }
 
 impl Tally {
@@ -74,14 +80,17 @@ impl Tally {
                     .or_default()
                     .push(world.plan.seed);
             }
-            match record.weather {
-                Weather::Bounded => self.bounded += 1,
-                Weather::Hostile(_) => {
-                    self.hostile += 1;
-                    let all = record.honest_decided() + faulty == world.plan.n;
-                    self.without += usize::from(!all);
-                }
+            let is_hostile = |w: &Weather| matches!(w, Weather::Hostile(_));
+            if record.votes.iter().any(|held| is_hostile(&held.weather)) {
+                self.hostile += 1;
+                let all = record.honest_decided() + faulty == world.plan.n;
+                self.without += usize::from(!all);
+            } else {
+                self.bounded += 1;
             }
+            self.again += usize::from(record.is_again());
+            self.decided_again += usize::from(record.decided_again());
+            self.marked += record.marked();
             let one_below = usize::from(quorum(world.plan.n)) - 1;
             self.two_one_below += usize::from(record.possible(faulty, one_below) > 1);
             self.equivocations += record.equivocations;
@@ -109,6 +118,9 @@ impl Tally {
         self.adopted += other.adopted;
         self.withheld += other.withheld;
         self.faulty_decided += other.faulty_decided;
+        self.again += other.again;
+        self.decided_again += other.decided_again;
+        self.marked += other.marked;
     }
 }
 
@@ -135,6 +147,8 @@ fn holds(tally: &Tally) {
     );
     assert!(tally.restarts > 0 && tally.adopted > 0, "{tally:?}");
     assert!(tally.withheld > 0 && tally.faulty_decided > 0, "{tally:?}");
+    assert!(tally.again > 0 && tally.decided_again > 0, "{tally:?}");
+    assert!(tally.marked > 0, "{tally:?}");
 }
 
 #[test]
@@ -186,6 +200,12 @@ fn planted_faults_are_found() {
             Plant::All(Fault::FirstOfTwoCounts),
             "no directory in time",
             0..60,
+        ),
+        // One suspicion marks.
+        (
+            Plant::All(Fault::OneSuspicionMarks),
+            "the marks are not those of the ballots",
+            0..20,
         ),
         // The signature is not kept over a restart.
         (Plant::Forgetful, "two directories can be valid", 99..100),
@@ -306,7 +326,7 @@ fn a_partition_heals_in_the_next_epoch() {
     for seed in 0..10 {
         let mut plan = Schedule::calm(7);
         plan.seed = seed;
-        plan.weather[0] = Weather::Hostile(7);
+        plan.votes[0] = Votes::InTime(Weather::Hostile(7));
         let mut world = World::new(&plan, None);
         world.run();
         let mut tally = Tally::default();

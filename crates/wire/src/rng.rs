@@ -36,6 +36,8 @@ pub enum Purpose {
     Simulation = 8,
     /// Which packets a node of a test network loses on purpose.
     TestLoss = 9,
+    /// When a node says that it lives, before a vote.
+    SignOfLife = 10,
 }
 
 /// Keyed source of everything an observer can see.

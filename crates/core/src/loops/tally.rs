@@ -33,7 +33,7 @@ impl Tally {
         }
     }
 
-    /// The report of this epoch, once, from three eighths of it on and before its middle, when the vote begins.
+    /// The report of this epoch, once, from three eighths of it on and before its middle: votes begin then or later.
     pub(super) fn poll_report(
         &mut self,
         view: &View,

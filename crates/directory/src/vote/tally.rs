@@ -2,6 +2,7 @@
 //! `docs/spec/directory.md` §8.
 
 use super::ballot::Ballot;
+use super::times::VoteTimes;
 use crate::authority::layers;
 use crate::body;
 use crate::descriptor::SignedDescriptor;
@@ -12,18 +13,11 @@ use crate::parameters::Parameters;
 use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
 use std::fmt;
-use std::time::Duration;
 use wire::codec::Writer;
 use wire::geometry::GeometryHash;
 use wire::ids::{DirectoryHash, Epoch, NodeId};
-use wire::time::UnixTime;
 
 const RANDOM: &[u8] = b"mizzle-shared-random-v1";
-/// A node's clock may be so far ahead.
-const AHEAD_MAX: Duration = Duration::from_secs(120);
-/// A descriptor is fresh for so much of an epoch; nodes publish three in that time
-/// ([`republish_after`]).
-const FRESH_SHARE: u32 = 4;
 
 /// What the ballots come to.
 pub struct Outcome {
@@ -75,27 +69,10 @@ impl fmt::Display for Blocked {
 
 impl std::error::Error for Blocked {}
 
-/// Whether a node that published this is taken to be alive when ballots are fixed at `frozen`.
-pub(crate) fn is_fresh(published: UnixTime, frozen: UnixTime, epoch: Duration) -> bool {
-    let oldest = frozen.0.saturating_sub(millis(fresh_for(epoch)));
-    (UnixTime(oldest)..=frozen.saturating_add(AHEAD_MAX)).contains(&published)
-}
-
-/// For how long what a node said last keeps it in directories that are voted on.
-pub fn fresh_for(epoch: Duration) -> Duration {
-    epoch / FRESH_SHARE
-}
-
-/// How long after a descriptor a node publishes the next, so that two in a row may fail before it is taken
-/// to be dead.
-pub fn republish_after(epoch: Duration) -> Duration {
-    epoch / (3 * FRESH_SHARE)
-}
-
-/// Counts, for the directory of `epoch` and by what was true when the vote began. `ballots` and `shares` by authority; a share counts with its ballot only.
+/// Counts, for the directory of `epoch` and by who was alive when the vote began. `ballots` and `shares` by authority; a share counts with its ballot only.
 pub fn tally(
     network: &Network,
-    (epoch, frozen): (Epoch, UnixTime),
+    (epoch, times): (Epoch, VoteTimes),
     ballots: &[Option<Ballot>],
     shares: &[Option<[u8; 32]>],
     previous: Option<&Directory>,
@@ -112,7 +89,7 @@ pub fn tally(
         return Err(Blocked::Behind(other));
     }
     let parameters = parameters(&votes, previous).ok_or(Blocked::NoParameters)?;
-    let usable = usable(network, (epoch, frozen), &votes);
+    let usable = usable(network, (epoch, times), &votes);
     let (gateways, mixes): (Vec<_>, Vec<_>) =
         usable.into_iter().partition(|n| n.role == Role::Gateway);
     let too_few = Blocked::TooFewNodes {
@@ -168,10 +145,9 @@ fn parameters(votes: &[&Ballot], previous: Option<&Directory>) -> Option<Paramet
 /// ballot has: a node is its own witness, so one honest authority that heard of it is enough.
 fn usable(
     network: &Network,
-    (epoch, frozen): (Epoch, UnixTime),
+    (epoch, times): (Epoch, VoteTimes),
     votes: &[&Ballot],
 ) -> Vec<NodeDescriptor> {
-    let length = network.schedule().length;
     let mut newest: BTreeMap<NodeId, Vec<&SignedDescriptor>> = BTreeMap::new();
     for signed in votes.iter().flat_map(|b| &b.descriptors) {
         let of_node = newest.entry(signed.descriptor.id()).or_default();
@@ -193,7 +169,7 @@ fn usable(
             let keys = [epoch, epoch.next()].map(|e| node.sphinx_key(e).is_some());
             role(node.role) == voted_role
                 && keys == [true, true]
-                && is_fresh(d.published, frozen, length)
+                && times.counts(d.published)
                 && d.unreachable(network).is_none()
                 && d.verify(network.id()).is_ok()
         };
@@ -242,8 +218,4 @@ fn role(role: Role) -> u8 {
         Role::Mix => 0,
         Role::Gateway => 1,
     }
-}
-
-fn millis(duration: Duration) -> u64 {
-    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }

@@ -2,7 +2,7 @@
 
 use crate::common::{SEED, network_on};
 use directory::testing::{self, nobodys_key};
-use directory::vote::{VoteMessage, republish_after};
+use directory::vote::{VoteMessage, next_sign, republish_after};
 use directory::{
     Accepted, Admitted, Authority, AuthorityConfig, AuthorityEvent, Directory, EpochSchedule,
     Family, NodeDescriptor, Parameters, Position, Record, Role, SignedDescriptor, SphinxKey,
@@ -186,8 +186,9 @@ impl Cluster {
     /// Nodes upload to everybody who is there.
     fn beat(&mut self) {
         let now = self.now;
-        let beat = republish_after(schedule().length);
-        self.next_beat = now.saturating_add(beat);
+        let beat = now.saturating_add(republish_after(schedule().length));
+        let network = config(self.members.len()).network;
+        self.next_beat = beat.min(next_sign(&network, now, |_, _| 0.5));
         for i in 0..self.members.len() {
             if let Some(process) = &mut self.members[i].process {
                 for node in &self.alive {
@@ -214,6 +215,11 @@ impl Cluster {
     pub(crate) fn turn_clock(&mut self, ms: u64) {
         self.now = at(ms);
         self.next_beat = at(ms);
+    }
+
+    /// What time it is.
+    pub(crate) fn ms(&self) -> u64 {
+        self.now.0 - testing::GENESIS.0
     }
 
     pub(crate) fn run_to(&mut self, ms: u64) {

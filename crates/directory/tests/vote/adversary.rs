@@ -1,7 +1,7 @@
 //! What faulty authorities do. They know each other's keys, everything that honest ones ever said, and the
 //! time; they have no honest one's key.
 
-use crate::ballots::{ballot, share};
+use crate::ballots::{all_suspects, ballot, share};
 use crate::common::SEED;
 use crate::schedule::{Vices, below};
 use crate::world::World;
@@ -90,21 +90,24 @@ impl Adversary {
             out.push((anybody(world), VoteMessage::Statement(statement)));
         }
         if vices.withholds == Some(true) && (rounds..2 * rounds).contains(&k) && edge {
-            let words = share(i, world.epoch).to_vec();
-            let statement = say(world, StatementKind::Reveal, world.epoch, i, words);
+            let words = share(i, world.vote()).to_vec();
+            let statement = say(world, StatementKind::Reveal, world.vote(), i, words);
             let statement = by_all_faulty(world, statement);
             out.push((anybody(world), VoteMessage::Statement(statement)));
         }
         if vices.two_shares && k + 1 >= rounds {
             let words = vec![below(&mut world.rng, 200) as u8; 32];
-            let statement = say(world, StatementKind::Reveal, world.epoch, i, words);
+            let statement = say(world, StatementKind::Reveal, world.vote(), i, words);
             let statement = by_all_faulty(world, statement);
             out.push((anybody(world), VoteMessage::Statement(statement)));
         }
         if vices.forges {
             let mut forged = ballot_of(world, i, 3);
             forged.author = anybody(world) as u8;
-            let before = Epoch(world.epoch.0 - 1);
+            let before = match world.vote() {
+                (epoch, attempt) if attempt > 1 => (epoch, attempt - 1),
+                (epoch, _) => (epoch.previous(), 0),
+            };
             let words = forged.payload.to_vec();
             let old = say(world, StatementKind::Ballot, before, i, words);
             let mut twice = ballot_of(world, i, 3);
@@ -171,7 +174,7 @@ fn flood(world: &mut World, i: usize) -> Vec<(usize, VoteMessage)> {
             StatementKind::Ballot => words,
             StatementKind::Reveal => words[..32].to_vec(),
         };
-        let mut statement = say(world, kind, world.epoch, i, words);
+        let mut statement = say(world, kind, world.vote(), i, words);
         if below(&mut world.rng, 2) == 0 {
             statement.signatures[0].1[5] ^= 1;
         }
@@ -193,22 +196,24 @@ fn flood(world: &mut World, i: usize) -> Vec<(usize, VoteMessage)> {
 }
 
 fn ballot_of(world: &World, i: usize, variant: u64) -> Statement {
-    let mut ballot = ballot(&world.network, world.epoch, variant);
-    ballot.commitment = commitment(&world.network, world.epoch, i as u8, &share(i, world.epoch));
-    say(
-        world,
-        StatementKind::Ballot,
-        world.epoch,
-        i,
-        ballot.encode(),
-    )
+    let vote = world.vote();
+    let mut ballot = ballot(&world.network, vote, variant);
+    ballot.commitment = commitment(&world.network, vote.0, i as u8, &share(i, vote));
+    ballot.suspects = all_suspects();
+    say(world, StatementKind::Ballot, vote, i, ballot.encode())
 }
 
-fn say(world: &World, kind: StatementKind, epoch: Epoch, by: usize, words: Vec<u8>) -> Statement {
+fn say(
+    world: &World,
+    kind: StatementKind,
+    (epoch, attempt): (Epoch, u32),
+    by: usize,
+    words: Vec<u8>,
+) -> Statement {
     let mut statement = Statement {
         kind,
         epoch,
-        attempt: 0,
+        attempt,
         author: by as u8,
         payload: Arc::from(words),
         signatures: Vec::new(),

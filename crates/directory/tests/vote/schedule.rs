@@ -45,6 +45,15 @@ pub(crate) struct Vices {
     pub(crate) signs_all: bool,
 }
 
+/// Which votes are held on an epoch, and the weather in each.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) enum Votes {
+    /// One, in the epoch before.
+    InTime(Weather),
+    /// No valid directory is left: in the epoch itself one after the other, as long as somebody lacks a directory.
+    Again(Vec<Weather>),
+}
+
 /// One run.
 #[derive(Clone, Debug)]
 pub(crate) struct Schedule {
@@ -52,12 +61,12 @@ pub(crate) struct Schedule {
     pub(crate) seed: u64,
     pub(crate) faulty: BTreeMap<usize, Vices>,
     /// One for each epoch in turn.
-    pub(crate) weather: Vec<Weather>,
+    pub(crate) votes: Vec<Votes>,
 }
 
 impl Schedule {
     /// Up to f faulty authorities, two epochs, of which the second is mostly calm: what the first broke
-    /// must heal.
+    /// must heal. In a third of the epochs no valid directory is left.
     pub(crate) fn draw(n: usize, seed: u64) -> Self {
         let mut rng = draws(seed, 1);
         let mut faulty = BTreeMap::new();
@@ -69,11 +78,16 @@ impl Schedule {
             true => Weather::Hostile(below(&mut rng, 8)),
             false => Weather::Bounded,
         };
+        let epochs = [[weather(2), weather(2), weather(1)], [weather(1); 3]];
+        let votes = epochs.map(|all| match below(&mut rng, 3) {
+            0 => Votes::Again(all.to_vec()),
+            _ => Votes::InTime(all[0]),
+        });
         Self {
             n,
             seed,
             faulty,
-            weather: vec![weather(2), weather(1)],
+            votes: votes.to_vec(),
         }
     }
 
@@ -83,7 +97,7 @@ impl Schedule {
             n,
             seed: 0,
             faulty: BTreeMap::new(),
-            weather: vec![Weather::Bounded; 2],
+            votes: vec![Votes::InTime(Weather::Bounded); 2],
         }
     }
 

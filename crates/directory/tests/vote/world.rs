@@ -1,16 +1,15 @@
 //! Authorities, honest and not, and the network between them, over the votes of several epochs.
 
 use crate::adversary::Adversary;
-use crate::ballots::{ballot, keys};
+use crate::ballots::{ballot, keys, suspects};
 use crate::common::{SEED, network_on};
 use crate::record::Record;
-use crate::schedule::{Schedule, Weather, below, draws};
+use crate::schedule::{Schedule, Votes, Weather, below, draws};
 use directory::testing::{authority_secret, schedule};
 use directory::vote::{Fault, Phase, Statement, Vote, VoteEvent, VoteMessage, VoteTimes};
 use directory::{Directory, SignedDirectory};
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Duration;
 use wire::ids::{DirectoryHash, Epoch};
 use wire::rng::TickRng;
 use wire::time::UnixTime;
@@ -63,6 +62,9 @@ impl World {
     pub(crate) fn new(plan: &Schedule, plant: Option<Plant>) -> Self {
         let network = network_on(schedule(), plan.n);
         let times = VoteTimes::of(&network, FIRST);
+        // As long as in a vote in its time: clocks differ by the same part of it.
+        let network = network.with_recovery_round(times.round).unwrap();
+        assert!(plan.n == 1 || network.recovery_round() == times.round);
         let mut rng = draws(plan.seed, 2);
         let round = times.round.as_millis() as u64;
         let seat = |i: usize| {
@@ -93,11 +95,47 @@ impl World {
     }
 
     pub(crate) fn run(&mut self) {
-        for (i, weather) in self.plan.weather.clone().into_iter().enumerate() {
+        for (i, votes) in self.plan.votes.clone().into_iter().enumerate() {
             self.epoch = Epoch(FIRST.0 + i as u64);
-            self.weather = weather;
-            self.run_epoch();
+            self.letters.clear();
+            self.seats.iter_mut().for_each(|s| s.disk = None);
+            match votes {
+                Votes::InTime(weather) => {
+                    self.times = VoteTimes::of(&self.network, self.epoch);
+                    self.weather = weather;
+                    self.run_vote();
+                }
+                Votes::Again(weathers) => self.run_again(&weathers),
+            }
         }
+    }
+
+    /// No valid directory is left: votes on this epoch follow each other as long as somebody honest lacks its
+    /// directory. What was signed, and letters on their way, outlive each vote.
+    fn run_again(&mut self, weathers: &[Weather]) {
+        let mut now = self.network.schedule().start(self.epoch);
+        for weather in weathers {
+            self.times = VoteTimes::again(&self.network, now);
+            self.weather = *weather;
+            self.run_vote();
+            let lacks = |i: usize| self.honest(i) && !self.has_it(i);
+            if !(0..self.plan.n).any(lacks) {
+                break;
+            }
+            let period = self.times.round * (2 * self.times.rounds + 2);
+            now = self.times.start.saturating_add(period);
+        }
+    }
+
+    /// Whether it goes by a directory of this epoch.
+    fn has_it(&self, i: usize) -> bool {
+        let held = self.seats[i].held.as_ref();
+        held.is_some_and(|d| d.epoch == self.epoch)
+    }
+
+    /// What is voted on: the epoch, and which vote on it.
+    pub(crate) fn vote(&self) -> (Epoch, u32) {
+        (self.epoch, self.times.attempt)
     }
 
     pub(crate) fn honest(&self, i: usize) -> bool {
@@ -107,27 +145,42 @@ impl World {
     pub(crate) fn record(&mut self) -> &mut Record {
         let epoch = self.epoch;
         if self.records.last().is_none_or(|r| r.epoch != epoch) {
-            let record = Record::new(epoch, self.weather, self.plan.n);
+            let record = Record::new(epoch, self.plan.n);
             self.records.push(record);
         }
         self.records.last_mut().unwrap()
     }
 
-    fn run_epoch(&mut self) {
-        self.times = VoteTimes::of(&self.network, self.epoch);
+    fn run_vote(&mut self) {
         let round = self.times.round.as_millis() as u64;
         self.fetch();
-        self.record();
-        self.letters.clear();
-        let mut now = UnixTime(self.times.start.0 - 2 * round);
+        let (weather, times) = (self.weather, self.times);
+        self.record().begin(weather, times);
+        let again = times.attempt > 1;
+        let mut now = match again {
+            false => UnixTime(times.start.0 - 2 * round),
+            // When the vote before is over.
+            true => UnixTime(times.start.0 - round / 2),
+        };
         for i in 0..self.plan.n {
-            self.seats[i].disk = None;
-            self.seats[i].crash = self.draw_crash(i);
-            self.start(i, now);
+            self.seats[i].crash = None;
+            self.seats[i].vote = None;
+            if times.attempt > 0 && self.has_it(i) {
+                // It has no part in further votes on this epoch.
+                if self.honest(i) {
+                    self.record().has.insert(i);
+                }
+            } else {
+                self.seats[i].crash = self.draw_crash(i);
+                self.start(i, now);
+            }
         }
         let mut acts = self.adversary_acts();
         acts.reverse();
-        let over = UnixTime(self.times.end.0 + 2 * round);
+        let over = match times.attempt {
+            0 => UnixTime(times.end.0 + 2 * round),
+            _ => times.end,
+        };
         loop {
             let letter = self.letters.keys().next().map(|k| k.0);
             let crash = |s: &Seat| {
@@ -191,7 +244,9 @@ impl World {
     }
 
     fn draw_crash(&mut self, i: usize) -> Option<(UnixTime, UnixTime)> {
-        let whole = self.times.end.0 - self.times.start.0;
+        // Half of it is the vote, in the rest signatures still count.
+        let rounds = 2 * (2 * self.times.rounds + 1);
+        let whole = (self.times.round * rounds).as_millis() as u64;
         let at = |thousandth: u64| UnixTime(self.times.start.0 + whole * thousandth / 1000);
         match (self.plan.faulty.get(&i), self.weather) {
             (Some(vices), _) => vices.crash.map(|(down, up)| (at(down), at(up))),
@@ -213,12 +268,14 @@ impl World {
             _ => seat.disk.clone(),
         };
         let previous = seat.held.clone();
-        let mut ballot = ballot(&self.network, self.epoch, i as u64);
+        let mut ballot = ballot(&self.network, self.vote(), i as u64);
+        ballot.suspects = suspects(i, self.epoch);
         let none = DirectoryHash([0; 32]);
         ballot.previous = previous.as_ref().map_or(none, |p| p.hash());
         let own = (i as u8, authority_secret(SEED, i));
-        let mut vote = Vote::new(self.network.clone(), self.epoch, own, previous, disk);
-        vote.handle_ballot(ballot, &mut keys(i, self.epoch), local);
+        let when = (self.epoch, self.times);
+        let mut vote = Vote::at(self.network.clone(), when, own, previous, disk);
+        vote.handle_ballot(ballot, &mut keys(i, self.vote()), local);
         match self.plant {
             Some(Plant::One(fault)) if self.honest(i) => {
                 if (0..i).all(|before| !self.honest(before)) {
@@ -398,10 +455,5 @@ impl World {
 
     fn true_time(&self, i: usize, local: UnixTime) -> UnixTime {
         UnixTime(local.0.saturating_add_signed(-self.seats[i].clock))
-    }
-
-    pub(crate) fn in_time(&self, at: UnixTime, epoch: Epoch) -> bool {
-        let end = self.network.schedule().start(epoch);
-        at <= UnixTime(end.0 - Duration::from_secs(1).as_millis() as u64)
     }
 }

@@ -41,16 +41,12 @@ pub fn since(data_dir: &Path, now: UnixTime) -> Option<UnixTime> {
     Some(stated.map_or(now, UnixTime))
 }
 
-/// The first epoch whose directory leaves out a node that said nothing after `since`: its vote begins when what
-/// the node said last is too old.
+/// The first epoch whose directory leaves out a node that said nothing after `since`: in its vote that is too old.
 pub fn first_epoch_without(network: &Network, since: UnixTime) -> Epoch {
-    let fresh = directory::vote::fresh_for(network.schedule().length);
-    let silent = since.saturating_add(fresh);
-    let mut epoch = network.schedule().epoch_at(silent).next();
-    while VoteTimes::of(network, epoch).start <= silent {
-        epoch = epoch.next();
-    }
-    epoch
+    let epoch = network.schedule().epoch_at(since).next();
+    let times = VoteTimes::of(network, epoch);
+    let too_old = since.saturating_add(times.fresh) < times.start;
+    if too_old { epoch } else { epoch.next() }
 }
 
 /// How far a node is with leaving.

@@ -52,12 +52,12 @@ fn view(held: &[(u64, usize)]) -> View {
 #[test]
 fn the_first_directory_without_it_is_voted_on_when_its_last_word_is_old() {
     let first = |hours| first_epoch_without(&network(), at(hours)).0;
-    // Votes begin at 0.5, 1.5, …; a word counts for a quarter of an hour.
+    // Votes begin at 0.667, 1.667, …; a word counts for a sixteenth of an hour.
     assert_eq!(first(0.0), 1);
-    assert_eq!(first(0.24), 1);
-    assert_eq!(first(0.25), 2);
-    assert_eq!(first(0.6), 2);
-    assert_eq!(first(1.26), 3);
+    assert_eq!(first(0.604), 1);
+    assert_eq!(first(0.605), 2);
+    assert_eq!(first(0.9), 2);
+    assert_eq!(first(1.61), 3);
 }
 
 #[test]
@@ -73,11 +73,11 @@ fn it_may_stop_when_no_valid_directory_lists_it() {
     assert_eq!(said(None, 1.5), Retirement::No);
     let overlap = Parameters::localnet().key_overlap;
     let last = at(4.0).saturating_add(overlap);
-    assert_eq!(said(Some(1.3), 1.4), Retirement::Serves(last));
-    assert_eq!(said(Some(1.3), 3.1), Retirement::Serves(last));
-    assert_eq!(said(Some(1.3), 4.1), Retirement::MayStop);
+    assert_eq!(said(Some(1.62), 1.65), Retirement::Serves(last));
+    assert_eq!(said(Some(1.62), 3.1), Retirement::Serves(last));
+    assert_eq!(said(Some(1.62), 4.1), Retirement::MayStop);
     // That of 3 holds until 5; then there is nothing to go by.
-    assert_eq!(said(Some(1.3), 5.1), Retirement::Unknown);
+    assert_eq!(said(Some(1.62), 5.1), Retirement::Unknown);
 }
 
 #[test]
@@ -87,8 +87,8 @@ fn one_that_never_stood_anywhere_waits_for_the_first_directory_without_it() {
         let now = view_instant(&view, at(hours));
         Retirement::of(&node(30), &view, Some(at(since)), &network(), now)
     };
-    // It may be in the directory of 2, which is voted on at 1.5.
-    assert_eq!(said(1.3, 1.4), Retirement::Serves(at(3.0)));
+    // It may be in the directory of 2, which is voted on at 1.667.
+    assert_eq!(said(1.62, 1.65), Retirement::Serves(at(3.0)));
     assert_eq!(said(1.2, 1.4), Retirement::Serves(at(2.0)));
     assert_eq!(said(1.2, 2.1), Retirement::MayStop);
 }
