@@ -71,8 +71,9 @@ enum Verb {
     },
     /// Say what a directory, or a proof that authorities cheated, proves; needs only network.toml.
     Verify {
-        /// A signed directory, a client's `split-….proof`, or an authority's `….proof`.
-        file: PathBuf,
+        /// A signed directory, a client's `split-….proof`, or an authority's `….proof`: a file, `-`, or an address as
+        /// for `show`.
+        file: String,
         /// Whose authorities are asked about.
         #[arg(long, default_value = "network.toml")]
         network: PathBuf,
@@ -145,7 +146,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
             die_with_parent,
         } => load(&file.config).and_then(|c| in_runtime(run(c, die_with_parent))),
         Verb::Status { file, json } => load(&file.config).and_then(|c| in_runtime(status(c, json))),
-        Verb::Verify { file, network } => verify(&file, &network),
+        Verb::Verify { file, network } => in_runtime(verify(file, network)),
         Verb::Show {
             source,
             known,
@@ -263,10 +264,12 @@ async fn status(config: Config, json: bool) -> anyhow::Result<()> {
     say(status.in_words().trim_end())
 }
 
-fn verify(file: &Path, network: &Path) -> anyhow::Result<()> {
-    let network = crate::read_network(network)?;
+async fn verify(file: String, network: PathBuf) -> anyhow::Result<()> {
+    let network = crate::read_network(&network)?;
     let now = Clock::start().unix();
-    say(crate::verify::file(file, &network, now)?.trim_end())
+    say(crate::verify::document(&file, &network, now)
+        .await?
+        .trim_end())
 }
 
 async fn show_directory(

@@ -148,7 +148,8 @@ pub(crate) async fn conflicting(dir: &DataDir, epoch: Epoch, other: &SignedDirec
     );
 }
 
-fn encode(proof: &Equivocation) -> Vec<u8> {
+/// The bytes of its file.
+pub(crate) fn encode(proof: &Equivocation) -> Vec<u8> {
     let mut out = PROOF_MAGIC.to_vec();
     for statement in [&proof.one, &proof.other] {
         let bytes = statement.encode();

@@ -2,13 +2,12 @@
 //! and nothing is changed.
 
 use crate::news::PROOF_MAGIC;
+use crate::source;
 use anyhow::{Context as _, bail, ensure};
 use directory::vote::{STATEMENT_MAX, Statement, StatementKind};
 use directory::{
     DOCUMENT_MAX, Directory, LAYERS, Network, SPLIT_PROOF_MAX, SignedDirectory, SplitProof, hex,
 };
-use std::io::Read as _;
-use std::path::Path;
 use wire::ids::Epoch;
 use wire::time::UnixTime;
 
@@ -28,23 +27,18 @@ const LEN_MAX: usize = {
     }
 };
 
-/// Reads a file and says what it proves; an error says why it proves nothing.
-pub(crate) fn file(path: &Path, network: &Network, now: UnixTime) -> anyhow::Result<String> {
-    let shown = path.display();
-    let file = std::fs::File::open(path).with_context(|| format!("cannot read {shown}"))?;
-    let mut bytes = Vec::new();
-    let mut file = file.take(LEN_MAX as u64 + 1);
-    file.read_to_end(&mut bytes)
-        .with_context(|| format!("cannot read {shown}"))?;
-    in_words(&bytes, network, now).with_context(|| format!("{shown} proves nothing"))
+/// Reads a document (`source`) and says what it proves; an error says why it proves nothing.
+pub(crate) async fn document(
+    source: &str,
+    network: &Network,
+    now: UnixTime,
+) -> anyhow::Result<String> {
+    let bytes = source::read(source, LEN_MAX).await?;
+    in_words(&bytes, network, now).with_context(|| format!("{source} proves nothing"))
 }
 
 /// What these bytes prove.
 fn in_words(bytes: &[u8], network: &Network, now: UnixTime) -> anyhow::Result<String> {
-    ensure!(
-        bytes.len() <= LEN_MAX,
-        "it is longer than any directory or proof"
-    );
     if bytes.starts_with(SPLIT_MAGIC) {
         split(bytes, network)
     } else if let Some(statements) = bytes.strip_prefix(PROOF_MAGIC) {
@@ -188,6 +182,7 @@ fn accused(culprits: &[u8], network: &Network) -> String {
 mod tests {
     use super::*;
     use directory::testing::{authority_secret, directory, network_id, nobodys_key, schedule};
+    use directory::vote::Equivocation;
     use directory::{NetworkAuthority, Parameters};
 
     const SEED: u64 = 7;
@@ -244,7 +239,6 @@ mod tests {
         }
         assert!(said(&good[..good.len() - 1]).starts_with("refused"));
         assert!(said(b"").starts_with("refused"));
-        assert!(said(&vec![0; LEN_MAX + 1]).contains("longer than any"));
     }
 
     #[test]
@@ -273,5 +267,73 @@ mod tests {
         for cut in [4, 5, 8, 700, whole.len() - 1] {
             assert!(said(&whole[..cut]).starts_with("refused"), "{cut}");
         }
+    }
+
+    /// What `author` says in a vote on epoch 3, signed by itself and by one that passed it on.
+    fn statement_of(author: u8, kind: StatementKind, attempt: u32, payload: &[u8]) -> Statement {
+        let mut statement = Statement {
+            kind,
+            epoch: Epoch(3),
+            attempt,
+            author,
+            payload: payload.into(),
+            signatures: Vec::new(),
+        };
+        for signer in [author, (author + 1) % 4] {
+            let secret = authority_secret(SEED, usize::from(signer));
+            statement.sign_for_test(&network(), signer, &secret);
+        }
+        statement
+    }
+
+    fn proof_of(one: Statement, other: Statement) -> Vec<u8> {
+        let proof = Equivocation { one, other };
+        crate::news::encode(&proof)
+    }
+
+    #[test]
+    fn two_statements_of_one_author_accuse_it_and_nobody_else() {
+        let ballot = |author, words: &[u8]| statement_of(author, StatementKind::Ballot, 0, words);
+        let good = proof_of(ballot(2, b"one"), ballot(2, b"other"));
+        let text = said(&good);
+        let key = hex::encode(&authority_secret(SEED, 2).public().to_bytes());
+        for words in ["two different ballots", "epoch 3", "authority 3 (", &key] {
+            assert!(text.contains(words), "{words}: {text}");
+        }
+        assert_eq!(text.matches("signed both: ").count(), 1, "{text}");
+        let share = |words| statement_of(1, StatementKind::Reveal, 4, words);
+        let text = said(&proof_of(share(&[1; 32]), share(&[2; 32])));
+        assert!(text.contains("shares of the randomness"), "{text}");
+
+        // Nothing that one of them may have said honestly, or that somebody else said.
+        for harmless in [
+            proof_of(ballot(2, b"one"), ballot(2, b"one")),
+            proof_of(ballot(2, b"one"), ballot(1, b"other")),
+            proof_of(
+                ballot(2, b"one"),
+                statement_of(2, StatementKind::Ballot, 1, b"other"),
+            ),
+            proof_of(
+                ballot(2, &[1; 32]),
+                statement_of(2, StatementKind::Reveal, 0, &[2; 32]),
+            ),
+        ] {
+            let text = said(&harmless);
+            assert!(text.contains("do not contradict each other"), "{text}");
+        }
+        let mut strange = ballot(2, b"other");
+        strange.author = 9;
+        assert!(said(&proof_of(ballot(2, b"one"), strange)).starts_with("refused"));
+        let mut unsigned = ballot(2, b"other");
+        unsigned.signatures.retain(|s| s.0 != 2);
+        let text = said(&proof_of(ballot(2, b"one"), unsigned));
+        assert!(text.contains("without its author's signature"), "{text}");
+        for at in 0..good.len() {
+            let mut bad = good.clone();
+            bad[at] ^= 1;
+            assert!(said(&bad).starts_with("refused"), "byte {at}");
+            assert!(said(&good[..at]).starts_with("refused"), "cut at {at}");
+        }
+        assert!(said(&[&good[..], &[0]].concat()).contains("bytes behind"));
     }
 }

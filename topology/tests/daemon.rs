@@ -4,14 +4,14 @@
 #[path = "support/alone.rs"]
 mod alone;
 
-use alone::{Fixture, NODES, descriptor, now, output, program};
-use directory::{Network, hex};
+use alone::{Fixture, MIXES, NODES, SEED, descriptor, now, output, program};
+use directory::{LoopReport, Network, REPORT_MAX, SignedReport, hex, testing};
 use runtime::http_client::{HttpClient, Method, StatusCode};
 use std::io::Write as _;
 use std::net::{TcpListener, TcpStream};
 use std::os::unix::fs::PermissionsExt;
 use std::time::Duration;
-use wire::ids::Epoch;
+use wire::ids::{DirectoryHash, Epoch};
 use wire::keys::IdentitySecret;
 use wire::time::UnixTime;
 
@@ -86,6 +86,105 @@ async fn bad_uploads_have_named_outcomes() {
     assert_eq!(status, StatusCode::UNPROCESSABLE_ENTITY);
 }
 
+/// A report on loops at the real authority: what is taken, and each refusal by status and word.
+#[tokio::test]
+async fn reports_on_loops_have_named_outcomes() {
+    let fixture = Fixture::started().await;
+    let post = |body: Vec<u8>| {
+        let client = HttpClient::new(fixture.address);
+        async move {
+            let answer = client.request(Method::POST, "/v1/report", &[], body);
+            let answer = answer.await.unwrap();
+            let text = String::from_utf8(answer.body.to_vec()).unwrap();
+            (answer.status, text)
+        }
+    };
+    let sign = |index: usize, report: &LoopReport| {
+        let secret = testing::node_secret(SEED, index);
+        SignedReport::sign(report.clone(), &secret, fixture.network.id()).encode()
+    };
+    let gateway = |directory: DirectoryHash, epoch| LoopReport {
+        epoch,
+        directory,
+        judged: 100,
+        lost: [vec![1], vec![0], vec![-2]],
+    };
+    let early = gateway(DirectoryHash([0; 32]), Epoch(0));
+    let (status, text) = post(sign(MIXES, &early)).await;
+    assert_eq!(status, StatusCode::CONFLICT, "before there is a directory");
+    assert!(text.contains("another directory"), "{text}");
+
+    fixture.upload_all().await;
+    let directory = fixture.voted("/v1/directory").await;
+    let good = gateway(directory.hash(), Epoch(0));
+    let mix = LoopReport {
+        lost: [0, 1, 2].map(|layer| {
+            let own = directory.layer(layer)[0].identity;
+            let is_own = own == testing::node_secret(SEED, 0).public();
+            if is_own { Vec::new() } else { vec![0] }
+        }),
+        ..good.clone()
+    };
+    let mut changed = sign(MIXES, &good);
+    *changed.last_mut().unwrap() ^= 1;
+    let wide = LoopReport {
+        lost: [vec![1, 1], vec![0], vec![0]],
+        ..good.clone()
+    };
+    let second = LoopReport {
+        judged: 101,
+        ..good.clone()
+    };
+    let elsewhere = gateway(DirectoryHash([9; 32]), Epoch(0));
+    let cut = sign(MIXES, &good);
+    let cut = cut[..cut.len() - 1].to_vec();
+    let cases = [
+        (b"no report".to_vec(), StatusCode::BAD_REQUEST, "no report"),
+        (Vec::new(), StatusCode::BAD_REQUEST, "no report"),
+        (cut, StatusCode::BAD_REQUEST, "no report"),
+        (vec![0; REPORT_MAX + 1], StatusCode::PAYLOAD_TOO_LARGE, ""),
+        (
+            sign(NODES + 3, &good),
+            StatusCode::FORBIDDEN,
+            "not in the directory",
+        ),
+        (changed, StatusCode::FORBIDDEN, "signature"),
+        (
+            sign(MIXES, &gateway(directory.hash(), Epoch(1))),
+            StatusCode::CONFLICT,
+            "another epoch",
+        ),
+        (
+            sign(MIXES, &elsewhere),
+            StatusCode::CONFLICT,
+            "another directory",
+        ),
+        (
+            sign(MIXES, &wide),
+            StatusCode::UNPROCESSABLE_ENTITY,
+            "does not fit",
+        ),
+        (
+            sign(0, &good),
+            StatusCode::UNPROCESSABLE_ENTITY,
+            "does not fit",
+        ),
+        // Refusals cost a node nothing: the first good one counts, and no other after it.
+        (sign(MIXES, &good), StatusCode::OK, "stored"),
+        (sign(MIXES, &good), StatusCode::OK, "unchanged"),
+        (sign(MIXES, &second), StatusCode::CONFLICT, "first counts"),
+        (sign(0, &mix), StatusCode::OK, "stored"),
+    ];
+    for (body, expected, says) in cases {
+        let (status, text) = post(body).await;
+        assert_eq!(status, expected, "{says}: {text}");
+        assert!(text.contains(says), "{says}: {text}");
+    }
+    let status = fixture.get("/v1/status").await.unwrap();
+    let status: serde_json::Value = serde_json::from_slice(&status.body).unwrap();
+    assert_eq!(status["reports"], 2, "{status}");
+}
+
 #[tokio::test]
 async fn routes_and_methods() {
     let fixture = Fixture::started().await;
@@ -102,6 +201,7 @@ async fn routes_and_methods() {
     let client = HttpClient::new(fixture.address);
     for (method, path) in [
         (Method::GET, "/v1/descriptor"),
+        (Method::GET, "/v1/report"),
         (Method::DELETE, "/v1/directory"),
         (Method::POST, "/v1/status"),
     ] {

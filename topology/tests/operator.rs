@@ -5,12 +5,15 @@
 mod alone;
 
 use alone::{Fixture, NODES, SEED, descriptor, now, output, program};
-use directory::{JoinRequest, Role, hex, testing};
+use directory::testing::nobodys_key;
+use directory::vote::{Statement, StatementKind};
+use directory::{JoinRequest, Parameters, Role, SignedDirectory, SplitProof, hex, testing};
 use runtime::http_client::StatusCode;
 use serde_json::Value;
 use std::path::Path;
 use std::time::{Duration, Instant};
-use wire::ids::NodeId;
+use wire::ids::{Epoch, NodeId};
+use wire::keys::IdentitySecret;
 
 /// Of a fifth node, which is not in the configuration; it calls itself a gateway, as `descriptor` makes it.
 const STRANGER: usize = NODES;
@@ -165,4 +168,83 @@ async fn a_directory_is_shown_from_a_file_and_from_an_authority_and_compared() {
     let (status, text) = output(&["show", &missing, "--config"], &config);
     assert_eq!(status, Some(1));
     assert!(text.contains("404"), "{text}");
+}
+
+/// Two statements and two directories of one authority, as files, to the real command.
+#[tokio::test]
+async fn proofs_of_a_cheat_are_accepted_and_changed_ones_refused() {
+    let fixture = Fixture::new();
+    let network_file = fixture.folder.path().join("network.toml");
+    let verify = |source: &str| {
+        let arguments = ["verify", source, "--network"];
+        output(&arguments, &network_file)
+    };
+    let secret = IdentitySecret::from_seed(&[5; 32]);
+    let statement = |words: &[u8]| {
+        let mut statement = Statement {
+            kind: StatementKind::Ballot,
+            epoch: Epoch(4),
+            attempt: 0,
+            author: 0,
+            payload: words.into(),
+            signatures: Vec::new(),
+        };
+        statement.sign_for_test(&fixture.network, 0, &secret);
+        statement.encode()
+    };
+    let mut said_two = b"MZEQ\x01".to_vec();
+    for said in [statement(b"one"), statement(b"other")] {
+        said_two.extend((said.len() as u32).to_be_bytes());
+        said_two.extend(said);
+    }
+    let signed = |mixes| {
+        let parameters = Parameters::localnet();
+        let schedule = fixture.network.schedule();
+        let shape = (mixes, 1);
+        let (map, _) =
+            testing::directory_on(schedule, SEED, shape, Epoch(4), parameters, nobodys_key);
+        SignedDirectory::sign(&map, 0, &secret)
+    };
+    let signed_two = SplitProof::new(signed(1), signed(2)).encode();
+    let key = hex::encode(&secret.public().to_bytes());
+    for (name, good, says) in [
+        ("equivocation-of-1.proof", said_two, "two different ballots"),
+        (
+            "signed-twice.proof",
+            signed_two,
+            "two directories of epoch 4",
+        ),
+    ] {
+        let path = fixture.folder.path().join(name);
+        let file = path.to_str().unwrap();
+        std::fs::write(&path, &good).unwrap();
+        let (code, text) = verify(file);
+        assert_eq!(code, Some(0), "{text}");
+        assert!(text.contains(says) && text.contains(&key), "{text}");
+        assert!(text.contains("authority 1 ("), "{text}");
+        for at in [5, good.len() / 2, good.len() - 1] {
+            let mut bad = good.clone();
+            bad[at] ^= 1;
+            std::fs::write(&path, &bad).unwrap();
+            let (code, text) = verify(file);
+            assert_eq!(code, Some(1), "byte {at}: {text}");
+            assert!(text.contains("proves nothing"), "{text}");
+        }
+    }
+    let (code, text) = verify("no-such-file");
+    assert_eq!(code, Some(1));
+    assert!(text.contains("cannot open no-such-file"), "{text}");
+}
+
+/// From the authority itself, as from a file.
+#[tokio::test]
+async fn a_directory_is_verified_where_it_is_published() {
+    let fixture = Fixture::started().await;
+    fixture.upload_all().await;
+    let directory = fixture.voted("/v1/directory").await;
+    let network_file = fixture.folder.path().join("network.toml");
+    let address = fixture.address.to_string();
+    let (code, text) = output(&["verify", &address, "--network"], &network_file);
+    assert_eq!(code, Some(0), "{text}");
+    assert!(text.contains(&hex::encode(&directory.hash().0)), "{text}");
 }
