@@ -332,6 +332,11 @@ fn refused_descriptors() {
     changed.descriptor.addresses[0].set_port(1);
     assert_eq!(refused(changed), DescriptorRefused::BadSignature);
 
+    // Node 0's words by the key of node 1.
+    let mut by_another = descriptor(0, epoch, now);
+    by_another.signature = descriptor(1, epoch, now).signature;
+    assert_eq!(refused(by_another), DescriptorRefused::BadSignature);
+
     let late = descriptor(0, Epoch(8), at(8 * EPOCH_MS - 1));
     assert_eq!(refused(late), DescriptorRefused::TooOld);
     let early = descriptor(0, epoch, UnixTime(now.0 + 120_001));

@@ -181,3 +181,40 @@ async fn another_line_of_directories_is_refused() {
         follower.complaint
     );
 }
+
+/// Each is told by its name, once, and costs no more memory than a document may take.
+#[tokio::test]
+async fn a_directory_of_the_wrong_size_or_a_bomb_is_named_and_the_good_one_taken_after_it() {
+    let fixture = Fixture::new(Duration::from_secs(60)).await;
+    let (_, good) = document(fixture.schedule, Epoch(5), None, 0);
+    let (sender, mut documents) = mpsc::channel(4);
+    let rng = TrafficRng::from_seed([1; 32]);
+    let (network, dir) = (fixture.network.clone(), fixture.dir.clone());
+    let mut follower = Follower::new(network, dir, fixture.clock, rng, sender);
+    let mut changed = good.clone();
+    changed[good.len() / 2] ^= 1;
+    // What gzip makes of zeros; nobody here unpacks anything.
+    let bomb = [&[0x1f, 0x8b, 8, 0][..], &[0; 200]].concat();
+    for (bytes, words) in [
+        (good[..good.len() - 1].to_vec(), "this is no directory"),
+        ([&good[..], &[0]].concat(), "this is no directory"),
+        (Vec::new(), "this is no directory"),
+        (vec![0; DOCUMENT_MAX + 1], "this is no directory"),
+        (bomb, "this is no directory"),
+        (changed, "signature"),
+    ] {
+        fixture.put("/v1/directory/5", &bytes);
+        follower.complaint.clear();
+        follower.ask(Epoch(5)).await;
+        let complaint = &follower.complaint;
+        assert!(complaint.contains(words), "{}: {complaint}", bytes.len());
+        assert!(documents.try_recv().is_err());
+    }
+    // Longer than anything that is read at all: as if the authority had not answered.
+    fixture.put("/v1/directory/5", &vec![0; 9 << 20]);
+    follower.ask(Epoch(5)).await;
+    assert!(documents.try_recv().is_err());
+    fixture.put("/v1/directory/5", &good);
+    follower.ask(Epoch(5)).await;
+    assert_eq!(documents.recv().await.unwrap().directory.epoch, Epoch(5));
+}
