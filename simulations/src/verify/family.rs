@@ -44,40 +44,66 @@ pub enum Family {
     Timed,
 }
 
+/// Which parameters, by name and ascending, ask for which experiment. Where one set stands for several, a word of the
+/// description or of the metric tells them apart.
+const SHAPES: [(&[&str], &str, Family); 21] = [
+    (&["rho"], "min-entropy", Family::MixMinEntropy),
+    (&["rho"], "guess", Family::MixBestGuess),
+    (&["rho"], "entropy", Family::MixEntropy),
+    (&["k", "mu"], "", Family::Latency),
+    (&["L", "Lam", "W", "b", "m"], "", Family::Layers),
+    (&["L", "Lam", "W", "b", "mean_hop"], "", Family::Layers),
+    (&["L", "N", "x"], "", Family::Users),
+    (
+        &["corrupt", "layers", "mu", "width"],
+        "",
+        Family::Likelihood,
+    ),
+    (
+        &["U", "corrupt", "lam", "layers", "mu", "width"],
+        "",
+        Family::Likelihood,
+    ),
+    (&["B", "L", "N"], "", Family::CorruptPath),
+    (&["eps", "lamM_over_mu", "rho"], "", Family::Blocking),
+    (&["block", "expected_loops", "loss"], "", Family::LoopAlarm),
+    (&["lamP", "real"], "", Family::Queue),
+    (&["N", "p"], "", Family::Intersection),
+    (&["T", "cover", "real"], "", Family::Activity),
+    (&["N", "b", "l", "m"], "", Family::Disclosure),
+    (
+        &["batch", "recipients", "rounds", "users"],
+        "",
+        Family::LeastSquares,
+    ),
+    (&["T", "a", "k", "mu", "nu", "r"], "", Family::Flow),
+    (&["N", "n"], "", Family::Pool),
+    (&["n"], "", Family::Pool),
+    (&["lam_d"], "", Family::Timed),
+];
+
 impl Family {
     /// Of an entry; what to do about one that is of none.
     pub fn of(entry: &Entry) -> Result<Self, String> {
-        let mut names: Vec<&str> = entry.params.keys().map(String::as_str).collect();
-        names.sort_unstable();
-        let text = format!("{} {}", entry.what, entry.metric).to_lowercase();
-        let says = |word: &str| text.contains(word);
-        Ok(match names.as_slice() {
-            ["rho"] if says("min-entropy") => Self::MixMinEntropy,
-            ["rho"] if says("guess") => Self::MixBestGuess,
-            ["rho"] if says("entropy") => Self::MixEntropy,
-            ["k", "mu"] => Self::Latency,
-            ["L", "Lam", "W", "b", "m" | "mean_hop"] => Self::Layers,
-            ["L", "N", "x"] => Self::Users,
-            ["corrupt", "layers", "mu", "width"] => Self::Likelihood,
-            ["B", "L", "N"] => Self::CorruptPath,
-            ["eps", "lamM_over_mu", "rho"] => Self::Blocking,
-            ["block", "expected_loops", "loss"] => Self::LoopAlarm,
-            ["lamP", "real"] => Self::Queue,
-            ["N", "p"] => Self::Intersection,
-            ["T", "cover", "real"] => Self::Activity,
-            ["N", "b", "l", "m"] => Self::Disclosure,
-            ["batch", "recipients", "rounds", "users"] => Self::LeastSquares,
-            ["T", "a", "k", "mu", "nu", "r"] => Self::Flow,
-            ["N", "n"] | ["n"] => Self::Pool,
-            ["lam_d"] => Self::Timed,
-            _ => {
-                return Err(format!(
-                    "unknown family: no experiment is known by the parameters {} and the metric {:?}",
-                    names.join(", "),
-                    entry.metric
-                ));
-            }
-        })
+        let names: Vec<&str> = entry.params.keys().map(String::as_str).collect();
+        let alike = || SHAPES.iter().filter(|s| s.0 == names.as_slice());
+        if let Some((.., family)) = alike().find(|s| says(entry, s.1)) {
+            return Ok(*family);
+        }
+        let words: Vec<&str> = alike().map(|s| s.1).collect();
+        if !words.is_empty() {
+            return Err(format!(
+                "unknown metric {:?} of {}: one of {}",
+                entry.metric,
+                names.join(", "),
+                words.join(", ")
+            ));
+        }
+        Err(format!(
+            "unknown family: no experiment is known by the parameters {}{}",
+            names.join(", "),
+            nearest(&names)
+        ))
     }
 
     /// Runs the experiment.
@@ -104,6 +130,39 @@ impl Family {
             Self::Flow => flow::matching(&p, task),
         }
     }
+}
+
+fn says(entry: &Entry, word: &str) -> bool {
+    let mut texts = [&entry.what, &entry.metric].into_iter();
+    texts.any(|text| text.to_lowercase().contains(word))
+}
+
+/// What a set of parameters lacks of the one that is most like it, or has beside it.
+fn nearest(names: &[&str]) -> String {
+    let shared = |shape: &[&str]| shape.iter().filter(|n| names.contains(n)).count();
+    // Fewest names that one has and the other has not; of those, most in common.
+    let apart = |shape: &[&str]| shape.len() + names.len() - 2 * shared(shape);
+    let best = SHAPES
+        .iter()
+        .map(|s| s.0)
+        .filter(|shape| shared(shape) > 0)
+        .min_by_key(|shape| (apart(shape), std::cmp::Reverse(shared(shape))));
+    let Some(shape) = best else {
+        return String::new();
+    };
+    let list = |what: &str, of: &[&str], among: &[&str]| {
+        let which: Vec<&str> = of.iter().filter(|n| !among.contains(n)).copied().collect();
+        match which.is_empty() {
+            true => String::new(),
+            false => format!(", {what} {}", which.join(", ")),
+        }
+    };
+    format!(
+        "; the nearest takes {}{}{}",
+        shape.join(", "),
+        list("which lacks here", shape, names),
+        list("and knows no", names, shape)
+    )
 }
 
 /// An entry's parameters, asked for by name and range.
@@ -136,7 +195,7 @@ impl Params<'_> {
         self.number(name, least, most)
     }
 
-    /// A number that only the description says, as in `U=100`; else `otherwise`.
+    /// A number that may also be said by the description alone, as in `U=100`; else `otherwise`.
     pub(super) fn said(
         &self,
         name: &str,
@@ -144,6 +203,9 @@ impl Params<'_> {
         least: f64,
         most: f64,
     ) -> Result<f64, String> {
+        if self.0.params.contains_key(name) {
+            return self.number(name, least, most);
+        }
         let words = self.0.what.split(|c: char| c.is_whitespace() || c == ',');
         let value = words
             .filter_map(|word| word.strip_prefix(name)?.strip_prefix('='))
@@ -162,5 +224,10 @@ impl Params<'_> {
     /// The metric.
     pub(super) fn metric(&self) -> &str {
         &self.0.metric
+    }
+
+    /// Whether the description or the metric has a word, in small letters.
+    pub(super) fn says(&self, word: &str) -> bool {
+        says(self.0, word)
     }
 }

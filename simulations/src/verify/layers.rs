@@ -311,16 +311,23 @@ pub(super) fn messages(p: &Params<'_>, task: &Task) -> Result<Answer, String> {
     let layers = p.whole("L", 1, 20)?;
     let mean_hop = p.either("mean_hop", "m", 1e-6, 1e5)?;
     let corrupt = p.number("b", 0.0, 1.0)?;
-    let closed = network::corrupt_entropy(
-        &Layers {
-            rate,
-            width,
-            layers,
-            mean_hop,
-        },
-        corrupt,
-    );
+    let network = Layers {
+        rate,
+        width,
+        layers,
+        mean_hop,
+    };
     let mut tracking = Tracking::poisson(layers, width, rate, mean_hop);
+    if p.says("min-entropy") {
+        tracking.design.corrupt_mixes = match corrupt {
+            0.0 => tracking.design.corrupt_mixes,
+            share => Placement::PerLayer(share),
+        };
+        let (value, _) = tracking.measure(task, |t| t.min_entropy)?;
+        let closed = (corrupt == 0.0).then(|| network::min_entropy(&network));
+        return Ok(Answer::new(value, closed, "sweep"));
+    }
+    let closed = network::corrupt_entropy(&network, corrupt);
     if corrupt == 0.0 {
         let (value, _) = tracking.measure(task, |t| t.entropy)?;
         return Ok(Answer::new(value, Some(closed), "sweep"));

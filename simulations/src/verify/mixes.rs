@@ -5,8 +5,7 @@ use super::family::Params;
 use super::layers::Tracking;
 use super::{Answer, Task};
 use crate::design::{Design, Mixing};
-
-use anonymity::{batch, mix};
+use anonymity::{Value, batch, mix};
 
 pub(super) fn entropy(p: &Params<'_>, task: &Task) -> Result<Answer, String> {
     let rho = p.number("rho", 1e-3, 1e5)?;
@@ -52,25 +51,44 @@ pub(super) fn pool(p: &Params<'_>, task: &Task) -> Result<Answer, String> {
     } else {
         Mixing::Pool { size: new, kept }
     };
-    let value = batches(mixing, 1.0).measure(task, |t| t.entropy)?;
-    let closed = batch::pool_entropy(u64::from(new), u64::from(kept));
-    Ok(Answer::new(value.0, Some(closed), "event engine"))
+    let (n, left) = (u64::from(new), u64::from(kept));
+    let closed = [
+        batch::pool_entropy(n, left),
+        batch::pool_best_guess(n, left),
+    ];
+    batches(p, task, mixing, 1.0, closed)
 }
 
 /// Timed mix at a given rate times mean delay.
 pub(super) fn timed(p: &Params<'_>, task: &Task) -> Result<Answer, String> {
     let load = p.number("lam_d", 1e-3, 1e5)?;
-    let value = batches(Mixing::Timed { period: 2.0 }, load).measure(task, |t| t.entropy)?;
-    let closed = batch::timed_entropy(load);
-    Ok(Answer::new(value.0, Some(closed), "event engine"))
+    let closed = [batch::timed_entropy(load), batch::timed_best_guess(load)];
+    batches(p, task, Mixing::Timed { period: 2.0 }, load, closed)
 }
 
-fn batches(mixing: Mixing, rate: f64) -> Tracking {
+/// What the metric asks for of one batch mix; the closed forms are of entropy and of the best guess.
+fn batches(
+    p: &Params<'_>,
+    task: &Task,
+    mixing: Mixing,
+    rate: f64,
+    [entropy, guess]: [Value; 2],
+) -> Result<Answer, String> {
     let mut tracking = Tracking::poisson(1, 1, rate, 1.0);
     tracking.design = Design {
         mixing,
         ..tracking.design
     };
     tracking.by_events = true;
-    tracking
+    let (value, closed) = match p.metric() {
+        "bits" if p.says("min-entropy") => (tracking.measure(task, |t| t.min_entropy)?, None),
+        "bits" => (tracking.measure(task, |t| t.entropy)?, Some(entropy)),
+        "probability" => (tracking.measure(task, |t| t.best)?, Some(guess)),
+        other => {
+            return Err(format!(
+                "unknown metric {other:?}: bits (of entropy or min-entropy), or probability (of the best guess)"
+            ));
+        }
+    };
+    Ok(Answer::new(value.0, closed, "event engine"))
 }
