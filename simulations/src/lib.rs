@@ -44,6 +44,7 @@ pub mod trace;
 pub mod traffic;
 pub mod transparent;
 pub mod verify;
+pub mod whole_file;
 pub mod workload;
 
 pub use engine::{Actor, Engine};

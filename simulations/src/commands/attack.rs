@@ -7,6 +7,7 @@ use simulations::attacks::{self, Attack, Effort, Record, Setting};
 use simulations::plot;
 use simulations::replay::Conversation;
 use simulations::report::figures;
+use simulations::whole_file;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -94,7 +95,8 @@ fn run_all(run: &Run) -> Result<ExitCode, Failure> {
             );
             return Err(Failure(what));
         }
-        fs::create_dir_all(out)?;
+        fs::create_dir_all(out)
+            .map_err(|e| Failure(format!("cannot make {}: {e}", out.display())))?;
     }
     let mut off = 0;
     for attack in chosen {
@@ -170,11 +172,20 @@ fn print(record: &Record) {
 }
 
 fn write(out: &Path, record: &Record) -> Result<(), Failure> {
-    let json = serde_json::to_string_pretty(record)?;
-    fs::write(out.join(format!("{}.json", record.attack)), json + "\n")?;
-    fs::write(out.join(format!("{}.csv", record.attack)), record.csv())?;
+    let put = |name: String, text: String| {
+        let path = out.join(name);
+        whole_file::put(&path, text.as_bytes()).map_err(|e| {
+            let path = path.display();
+            Failure(format!(
+                "cannot write {path}: {e}; attacks that are done are kept: mend that, and name the others with --again"
+            ))
+        })
+    };
     for figure in &record.figures {
-        fs::write(out.join(format!("{}.svg", figure.id)), plot::draw(figure))?;
+        put(format!("{}.svg", figure.id), plot::draw(figure))?;
     }
-    Ok(())
+    put(format!("{}.csv", record.attack), record.csv())?;
+    // Last: what has it has the others.
+    let json = serde_json::to_string_pretty(record)?;
+    put(format!("{}.json", record.attack), json + "\n")
 }

@@ -3,6 +3,7 @@
 use super::Failure;
 use simulations::attacks::{Record, SCHEMA};
 use simulations::report;
+use simulations::whole_file;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -35,7 +36,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
         let document = fs::read_to_string(path).map_err(|e| bad(e.to_string()))?;
         let (document, places) =
             report::fill(&document, &records).map_err(|e| bad(e.to_string()))?;
-        fs::write(path, document).map_err(|e| bad(e.to_string()))?;
+        whole_file::put(path, document.as_bytes()).map_err(|e| bad(e.to_string()))?;
         println!("{} with {places} tables and values", path.display());
         return Ok(());
     }
@@ -43,7 +44,9 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
         .out
         .clone()
         .unwrap_or_else(|| arguments.folder.join("report.html"));
-    fs::write(&out, report::page(&arguments.title, &records, &[]))?;
+    let page = report::page(&arguments.title, &records, &[]);
+    whole_file::put(&out, page.as_bytes())
+        .map_err(|e| Failure(format!("cannot write {}: {e}", out.display())))?;
     println!("{} with {} results", out.display(), records.len());
     Ok(())
 }

@@ -44,7 +44,7 @@ fn a_file_is_read_and_resolved() {
 }
 
 /// (from, to, line, what is said).
-const WRONG: [(&str, &str, usize, &str); 27] = [
+const WRONG: [(&str, &str, usize, &str); 34] = [
     ("width = 5", "widht = 5", 7, "unknown field `widht`"),
     (
         "mean_delay = \"500ms\"",
@@ -147,6 +147,13 @@ const WRONG: [(&str, &str, usize, &str); 27] = [
     ),
     ("seed = 7", "seed = 7\nreplications = 0", 4, "between 1 and"),
     ("[adversary]", "[adversary", 21, ""),
+    ("\"10min\"", "\"-10min\"", 19, "a time with its unit"),
+    ("\"10min\"", "\"10 parsecs\"", 19, "a time with its unit"),
+    ("\"1/60s\"", "\"nan/s\"", 18, "a rate with its unit"),
+    ("\"1/60s\"", "0.016", 18, "a rate with its unit"),
+    ("seed = 7", "seed = 7\nseed = 8", 4, "duplicate key"),
+    ("[workload]", "[workload]\n[workload]", 16, "duplicate key"),
+    ("[rates]", "[rate]", 11, "unknown field `rate`"),
 ];
 
 #[test]

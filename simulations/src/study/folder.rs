@@ -3,9 +3,9 @@
 
 use super::{Assembled, CellResult, cells};
 use crate::scenario_file::Study;
+use crate::whole_file;
 use std::fmt;
-use std::fs::{self, File};
-use std::io::Write;
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
@@ -163,16 +163,7 @@ impl Folder {
     /// A file, whole or not at all.
     fn write(&self, name: &str, bytes: &[u8]) -> Result<(), StudyError> {
         let path = self.path.join(name);
-        let draft = path.with_extension("part");
-        let put = || -> std::io::Result<()> {
-            let mut file = File::create(&draft)?;
-            file.write_all(bytes)?;
-            file.sync_all()?;
-            fs::rename(&draft, &path)
-        };
-        put().map_err(|e| {
-            // What is half written is of no use, and takes room.
-            let _ = fs::remove_file(&draft);
+        whole_file::put(&path, bytes).map_err(|e| {
             let StudyError(what) = cannot("write", &path, &e);
             StudyError(format!(
                 "{what}; finished cells are kept: mend that, and go on with --resume"
