@@ -21,6 +21,8 @@ th{background:#f4f4f4}td.n{text-align:right;white-space:nowrap;font-variant-nume
 figure{margin:1.2em 0}svg{max-width:100%;height:auto;border:1px solid #e8e8e8}
 dt{font-weight:bold;margin-top:.5em}dd{margin:0 0 .2em 1.2em}
 .good{color:#00693a}.bad{color:#b00020;font-weight:bold}nav a{margin-right:1em}
+dl.said{font-size:.85em;color:#333;border-left:3px solid #ddd;padding-left:.8em}dl.said dt,dl.said dd{display:inline;margin:0}
+dl.said dd::after{content:'';display:block;margin-bottom:.15em}dl.said dt::after{content:': '}
 dl.about{display:grid;grid-template-columns:8em 1fr;gap:.15em .8em}dl.about dt,dl.about dd{margin:0}
 ";
 
@@ -76,6 +78,9 @@ fn section(out: &mut String, record: &Record) {
     }
     out.push_str("<h3>Numbers</h3>\n");
     table(out, &record.measures, false);
+    let used: BTreeSet<Metric> = record.measures.iter().map(|m| m.metric).collect();
+    out.push_str("<dl class=\"said\">\n");
+    define(out, &used);
     if !record.null.is_empty() {
         let off = record.null.iter().filter(|m| !m.at_chance()).count();
         let verdict = match off {
@@ -126,7 +131,7 @@ fn table(out: &mut String, measures: &[Measure], null: bool) {
         let chance = if null { at(m.chance) } else { String::new() };
         let _ = writeln!(
             out,
-            "<tr><td>{}</td><td title=\"{}\">{name}</td><td class=\"n\">{}</td><td class=\"n\">{interval}</td>\
+            "<tr><td>{}</td><td><span title=\"{}\">{name}</span></td><td class=\"n\">{}</td><td class=\"n\">{interval}</td>\
              {chance}{reference}<td>{unit}</td><td class=\"n\">{}</td></tr>",
             escape(&m.of),
             escape(definition),
@@ -151,7 +156,11 @@ fn definitions(out: &mut String, records: &[Record]) {
         .iter()
         .flat_map(|r| r.measures.iter().chain(&r.null));
     let used: BTreeSet<Metric> = all.map(|m| m.metric).collect();
-    out.push_str("<h2 id=\"definitions\">Definitions</h2>\n<dl>\n");
+    out.push_str("<h2 id=\"definitions\">All definitions</h2>\n<dl>\n");
+    define(out, &used);
+}
+
+fn define(out: &mut String, used: &BTreeSet<Metric>) {
     for metric in used {
         let (name, unit, definition) = metric.words();
         let _ = writeln!(

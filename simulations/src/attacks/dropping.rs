@@ -5,7 +5,7 @@ use super::shipped::{Rig, Running, difference};
 use super::{Attack, AttackError, Findings, Progress, Setting};
 use crate::Transparent;
 use crate::engine::{Actor, Fate};
-use crate::metrics::{Measure, Metric, exact, median_between, proportion};
+use crate::metrics::{Interval, Measure, Metric, exact, median_between, proportion};
 use crate::plot::{Axis, Figure, Point, Series, Shape};
 use crate::random::{Purpose, Stream};
 use wire::ids::NodeId;
@@ -39,7 +39,7 @@ fn run(setting: &Setting, progress: Progress<'_>) -> Result<Findings, AttackErro
     let seen = honest.watched();
     blame(&mut findings, &honest, &rig, None, "nobody drops");
     let shares: &[f64] = setting.effort.pick(&[0.3], &[0.3, 1.0]);
-    let mut points = Vec::new();
+    let mut bars = Vec::new();
     let mut step = 1;
     for guilty in [Guilty::Entry, Guilty::Mix, Guilty::Inbox] {
         for share in shares {
@@ -56,15 +56,11 @@ fn run(setting: &Setting, progress: Progress<'_>) -> Result<Findings, AttackErro
                 of,
                 exact(differ as f64, compared),
             ));
-            let noticed = blame(&mut findings, &running, &rig, Some(guilty), &name);
-            if guilty == Guilty::Inbox {
-                points.push(Point::plain(*share, noticed));
-            }
+            let [alarms, failing] = blame(&mut findings, &running, &rig, Some(guilty), &name);
+            bars.push((name, alarms, failing));
         }
     }
-    if points.len() > 1 {
-        findings.figures.push(figure(points, length));
-    }
+    findings.figures.push(figure(&bars, length));
     Ok(findings)
 }
 
@@ -104,14 +100,15 @@ fn dropper(
     }
 }
 
-/// Who noticed, when, and whom they blame. Gives the median time.
+/// Who noticed, when, and whom they blame. Gives the shares of clients with an alarm, and of those that call a gateway
+/// failing.
 fn blame(
     findings: &mut Findings,
     running: &Running<Transparent>,
     rig: &Rig,
     guilty: Option<Guilty>,
     name: &str,
-) -> f64 {
+) -> [Interval; 2] {
     let suspect = running.engine.gateways()[GATEWAY].identity.id();
     let victims = running
         .engine
@@ -144,17 +141,16 @@ fn blame(
         let blamed = losses.iter().max_by_key(|l| worst(l)).map(|l| *l.0);
         right += u64::from(alarm && blamed == Some(suspect) && guilty == Some(Guilty::Inbox));
     }
-    let detected = Measure::new(
-        Metric::Detected,
-        format!("{name}: clients with an alarm"),
-        proportion(noticed, n),
-    );
+    let alarms = proportion(noticed, n);
+    let failing = proportion(times.len() as u64, n);
+    let of = format!("{name}: clients with an alarm");
+    let detected = Measure::new(Metric::Detected, of, alarms);
     let Some(guilty) = guilty else {
         findings.null.push(Measure {
             metric: Metric::FalseAlarm,
             ..detected.against(0.0)
         });
-        return f64::INFINITY;
+        return [alarms, failing];
     };
     findings.measures.push(detected);
     if guilty == Guilty::Inbox {
@@ -176,23 +172,28 @@ fn blame(
              something drops, and cannot name an entry or a mix"
         ));
     }
-    time.value
+    [alarms, failing]
 }
 
-fn figure(points: Vec<Point>, length: f64) -> Figure {
+fn figure(bars: &[(String, Interval, Interval)], length: f64) -> Figure {
+    let names: Vec<&str> = bars.iter().map(|b| b.0.as_str()).collect();
+    let points = |pick: fn(&(String, Interval, Interval)) -> Interval| {
+        let each = bars.iter().enumerate();
+        each.map(|(i, b)| Point::with(i as f64, &pick(b))).collect()
+    };
     Figure {
         id: "dropping".into(),
-        title: "A10: how soon a dropping inbox gateway is found out (shipped code)".into(),
+        title: "A10: who notices that packets are dropped (shipped code)".into(),
         caption: format!(
-            "Median time until a client calls the gateway failing; nothing where fewer than half of the clients did within \
-             {length:.0} s."
+            "Share of the clients concerned, within {length:.0} s, with 95 % intervals (Clopper-Pearson): those with an alarm \
+             (a gateway is called failing, or more than one packet in fifty is lost on the whole), and those that call a \
+             gateway failing and ask it no more often than cover would."
         ),
-        x: Axis::linear("share of replies that it drops"),
-        y: Axis::linear("median time to detect (s)"),
-        series: vec![Series::new(
-            "clients of other gateways",
-            Shape::Line,
-            points,
-        )],
+        x: Axis::names("who drops, and how much", &names),
+        y: Axis::linear("share of clients"),
+        series: vec![
+            Series::new("with an alarm", Shape::Bars, points(|b| b.1)),
+            Series::new("that call a gateway failing", Shape::Bars, points(|b| b.2)),
+        ],
     }
 }

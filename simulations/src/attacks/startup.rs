@@ -1,6 +1,6 @@
 //! A12: the first days of a network, when few use it. Mixnets fail silently then: packets still flow, and hide nothing.
 
-use super::tracing::{follow, measures};
+use super::tracing::{Promises, follow, measures};
 use super::{Attack, AttackError, Findings, Progress, Setting};
 use crate::design::Design;
 use crate::metrics::{Measure, Metric, proportion};
@@ -51,6 +51,7 @@ fn run(setting: &Setting, progress: Progress<'_>) -> Result<Findings, AttackErro
         .pick(&[3, 30], &[2, 3, 5, 10, 30, 100, 300, 1_000]);
     let (mut guess, mut chance) = (Vec::new(), Vec::new());
     let targets = setting.effort.pick(24, 160);
+    let mut promises = Promises::default();
     for (i, n) in users.iter().enumerate() {
         progress(7 + i as u64, 15, "Mizzle's rates");
         let demand = Demand::Poisson {
@@ -59,6 +60,7 @@ fn run(setting: &Setting, progress: Progress<'_>) -> Result<Findings, AttackErro
         };
         let outcome = follow(&Design::mizzle(3, 5), *n, &demand, targets, setting.seed)?;
         let of = format!("mizzle, {n} users");
+        promises.take(&outcome);
         let all = measures(&outcome, &of);
         if let Some(m) = all.iter().find(|m| m.metric == Metric::BestGuessUsers) {
             guess.push(Point {
@@ -71,6 +73,7 @@ fn run(setting: &Setting, progress: Progress<'_>) -> Result<Findings, AttackErro
         chance.push(Point::plain(f64::from(*n), 1.0 / f64::from(*n)));
         findings.measures.extend(all);
     }
+    findings.measures.push(promises.measure("all sizes"));
     let trials = 20_000;
     let mut draws = Stream::new(setting.seed, Purpose::ADVERSARY, 12);
     let right = (0..trials)
@@ -95,8 +98,8 @@ fn run(setting: &Setting, progress: Progress<'_>) -> Result<Findings, AttackErro
     findings.figures.push(Figure {
         id: "startup-users".into(),
         title: "A12: Mizzle with few users".into(),
-        caption: "Best guess over users of whoever sees all links, at the rates of a real network; 95 % intervals (Clopper-Pearson). \
-                  No cover hides one among three."
+        caption: "Probability that the likeliest user is the right one, by the exact posterior of whoever sees all links, at the \
+                  rates of a real network; 95 % intervals over groups of messages. No cover hides one among three."
             .into(),
         x: Axis::log("users online"),
         y: Axis::log("best guess over users (probability)"),

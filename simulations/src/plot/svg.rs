@@ -10,6 +10,12 @@ const LEFT: f64 = 104.0;
 const RIGHT: f64 = 20.0;
 const TOP: f64 = 40.0;
 const LEGEND_ROW: f64 = 17.0;
+/// Height of a line of a category's name, and what a letter takes of its width at most.
+const NAME_ROW: f64 = 13.0;
+const NAME_LETTER: f64 = 6.4;
+/// What a letter of a legend takes at most, and what stands before it.
+const LEGEND_LETTER: f64 = 7.0;
+const LEGEND_KEY: f64 = 28.0;
 /// Told apart by people who see red and green alike, and in grey (Okabe and Ito 2008).
 const COLOURS: [&str; 8] = [
     "#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00", "#555555", "#8a6d00",
@@ -39,10 +45,14 @@ impl Frame {
 
 /// The figure as one SVG element.
 pub fn draw(figure: &Figure) -> String {
-    let legend_rows = figure.series.len().div_ceil(2) as f64;
+    let columns = legend_columns(figure);
+    let legend_rows = figure.series.len().div_ceil(columns) as f64;
     let categories = figure.x.categories.len();
-    let slanted = if categories > 0 { 56.0 } else { 0.0 };
-    let height = HEIGHT + slanted + legend_rows * LEGEND_ROW;
+    let names = category_names(figure);
+    // One row has room where numbers stand.
+    let rows = names.iter().map(Vec::len).max().unwrap_or(1);
+    let names_room = (rows.max(1) - 1) as f64 * NAME_ROW;
+    let height = HEIGHT + names_room + legend_rows * LEGEND_ROW;
     let points = || figure.series.iter().flat_map(|s| &s.points);
     let bars = figure.series.iter().any(|s| s.shape == Shape::Bars);
     let zero = (bars && !figure.y.log).then_some(0.0);
@@ -62,7 +72,7 @@ pub fn draw(figure: &Figure) -> String {
          aria-label=\"{title}\">\n<rect width=\"{WIDTH}\" height=\"{height}\" fill=\"#fff\"/>\n\
          <text x=\"{LEFT}\" y=\"22\" font-size=\"15\" font-weight=\"bold\" fill=\"#111\">{title}</text>"
     );
-    axes(&mut out, figure, &frame);
+    axes(&mut out, figure, &frame, &names, names_room);
     let bar_series = figure
         .series
         .iter()
@@ -75,17 +85,44 @@ pub fn draw(figure: &Figure) -> String {
             Shape::Line | Shape::Dashed => line(&mut out, series, colour, &frame),
             Shape::Marks => marks(&mut out, series, colour, &frame),
             Shape::Bars => {
-                columns(&mut out, series, colour, &frame, (bar, bar_series));
+                bars_of(&mut out, series, colour, &frame, (bar, bar_series));
                 bar += 1;
             }
         }
     }
-    legend(&mut out, figure, frame.bottom + 52.0 + slanted);
+    legend(&mut out, figure, frame.bottom + 52.0 + names_room, columns);
     out.push_str("</svg>\n");
     out
 }
 
-fn axes(out: &mut String, figure: &Figure, frame: &Frame) {
+/// The names below the bars, each in lines that fit its place.
+fn category_names(figure: &Figure) -> Vec<Vec<String>> {
+    let number = figure.x.categories.len().max(1);
+    let letters = ((WIDTH - LEFT - RIGHT) / number as f64 / NAME_LETTER) as usize;
+    let broken = |name: &String| {
+        let mut lines: Vec<String> = Vec::new();
+        for word in name.split(' ') {
+            match lines.last_mut() {
+                Some(line) if line.chars().count() + 1 + word.chars().count() <= letters => {
+                    line.push(' ');
+                    line.push_str(word);
+                }
+                _ => lines.push(word.to_owned()),
+            }
+        }
+        lines
+    };
+    figure.x.categories.iter().map(broken).collect()
+}
+
+/// Two, or one where a name needs more room.
+fn legend_columns(figure: &Figure) -> usize {
+    let letters = (((WIDTH - LEFT - RIGHT) / 2.0 - LEGEND_KEY) / LEGEND_LETTER) as usize;
+    let long = |s: &Series| s.name.chars().count() > letters;
+    if figure.series.iter().any(long) { 1 } else { 2 }
+}
+
+fn axes(out: &mut String, figure: &Figure, frame: &Frame, names: &[Vec<String>], names_room: f64) {
     let (right, bottom) = (WIDTH - RIGHT, frame.bottom);
     for (value, text) in frame.y.ticks() {
         let y = frame.up(value);
@@ -108,18 +145,19 @@ fn axes(out: &mut String, figure: &Figure, frame: &Frame) {
             );
         }
     }
-    for (i, name) in figure.x.categories.iter().enumerate() {
-        let (x, y) = (frame.across(i as f64), bottom + 15.0);
-        let _ = writeln!(
-            out,
-            "<text x=\"{x:.1}\" y=\"{y:.1}\" text-anchor=\"end\" fill=\"#333\" \
-             transform=\"rotate(-24 {x:.1} {y:.1})\">{}</text>",
-            escape(name)
-        );
+    for (i, name) in names.iter().enumerate() {
+        let x = frame.across(i as f64);
+        for (row, line) in name.iter().enumerate() {
+            let y = bottom + 16.0 + row as f64 * NAME_ROW;
+            let _ = writeln!(
+                out,
+                "<text x=\"{x:.1}\" y=\"{y:.1}\" text-anchor=\"middle\" font-size=\"11\" fill=\"#333\">{}</text>",
+                escape(line)
+            );
+        }
     }
-    let slanted = if frame.categories > 0 { 56.0 } else { 0.0 };
     let middle = (LEFT + right) / 2.0;
-    let (half, label_y) = ((TOP + bottom) / 2.0, bottom + 37.0 + slanted);
+    let (half, label_y) = ((TOP + bottom) / 2.0, bottom + 37.0 + names_room);
     let _ = writeln!(
         out,
         "<rect x=\"{LEFT}\" y=\"{TOP}\" width=\"{:.1}\" height=\"{:.1}\" fill=\"none\" stroke=\"#999\"/>\n\
@@ -183,7 +221,7 @@ fn marks(out: &mut String, series: &Series, colour: &str, frame: &Frame) {
     }
 }
 
-fn columns(out: &mut String, series: &Series, colour: &str, frame: &Frame, place: (usize, usize)) {
+fn bars_of(out: &mut String, series: &Series, colour: &str, frame: &Frame, place: (usize, usize)) {
     let slot = (WIDTH - LEFT - RIGHT) / frame.categories.max(1) as f64;
     let width = slot * 0.76 / place.1.max(1) as f64;
     for p in drawable(series, frame) {
@@ -221,12 +259,12 @@ fn dot(out: &mut String, x: f64, y: f64, colour: &str) {
     );
 }
 
-fn legend(out: &mut String, figure: &Figure, top: f64) {
-    let half = (WIDTH - LEFT - RIGHT) / 2.0;
+fn legend(out: &mut String, figure: &Figure, top: f64, columns: usize) {
+    let width = (WIDTH - LEFT - RIGHT) / columns as f64;
     for (i, series) in figure.series.iter().enumerate() {
         let colour = COLOURS[i % COLOURS.len()];
-        let x = LEFT + (i % 2) as f64 * half;
-        let y = top + (i / 2) as f64 * LEGEND_ROW;
+        let x = LEFT + (i % columns) as f64 * width;
+        let y = top + (i / columns) as f64 * LEGEND_ROW;
         let key = match series.shape {
             Shape::Line => {
                 format!("<path d=\"M{x} {y}h22\" stroke=\"{colour}\" stroke-width=\"2\"/>")
@@ -247,7 +285,7 @@ fn legend(out: &mut String, figure: &Figure, top: f64) {
         let _ = writeln!(
             out,
             "{key}<text x=\"{}\" y=\"{}\" fill=\"#222\">{}</text>",
-            x + 28.0,
+            x + LEGEND_KEY,
             y + 4.0,
             escape(&series.name)
         );
@@ -286,6 +324,21 @@ mod tests {
             y,
             series: vec![Series::new("\"one\"", shape, points)],
         }
+    }
+
+    /// No name runs into another, nor out of the figure.
+    #[test]
+    fn long_names_have_room() {
+        let mut long = figure(Shape::Bars, Axis::linear("p"));
+        let words = ["loopix with cover added instead of substituted"; 7];
+        long.x = Axis::names("design", &words);
+        for name in category_names(&long) {
+            assert!(name.len() > 2 && name.iter().all(|line| line.chars().count() <= 14));
+            assert_eq!(name.join(" "), words[0]);
+        }
+        assert_eq!(legend_columns(&long), 2);
+        long.series[0].name = words[0].into();
+        assert_eq!(legend_columns(&long), 1);
     }
 
     #[test]
