@@ -4,6 +4,41 @@
 use crate::design::{Cover, Delivery, Design};
 use crate::random::{Purpose, Stream};
 use crate::replay::Conversation;
+use std::sync::Arc;
+
+/// Where somebody looks for what comes to a client.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum View {
+    /// At the client's link.
+    Link,
+    /// Inside its gateway, which tells its clients apart.
+    Gateway,
+    /// At the links that come to its gateway from mixes, where all its clients are one stream.
+    Around,
+}
+
+impl View {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Link, Self::Gateway, Self::Around];
+
+    /// As it is named beside a number.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Link => "link",
+            Self::Gateway => "own gateway",
+            Self::Around => "links into its gateway",
+        }
+    }
+
+    /// What is seen there of what comes to a client.
+    pub fn frames(self, watched: &Watched) -> &[f64] {
+        match self {
+            Self::Link => &watched.down,
+            Self::Gateway => &watched.inside,
+            Self::Around => &watched.around,
+        }
+    }
+}
 
 /// One client, as it is seen and as it is. Times in seconds, ascending.
 #[derive(Clone, PartialEq, Debug, Default)]
@@ -15,6 +50,8 @@ pub struct Watched {
     /// Packets for the client inside its own gateway, before they are sent on or laid by: whoever owns that
     /// gateway.
     pub inside: Vec<f64>,
+    /// Packets that come to its gateway from mixes, for whomever: whoever watches the network's links.
+    pub around: Arc<Vec<f64>>,
     /// The truth: when its owner wrote.
     pub wrote: Vec<f64>,
     /// When others wrote to it.
@@ -41,6 +78,10 @@ pub fn watch(design: &Design, people: &Conversation, watched: usize, seed: u64) 
         })
         .collect();
     let mut network = Stream::new(seed, Purpose::DELAY, 0);
+    // What comes to each gateway; what is dropped there comes to any of them.
+    let gateways = design.gateways.max(1) as usize;
+    let mut around: Vec<Vec<f64>> = vec![Vec::new(); gateways];
+    let mut dropped = Vec::new();
     for user in 0..people.users {
         let seen = user < watched;
         let own = people.messages.iter().filter(|m| m.from == user);
@@ -51,6 +92,7 @@ pub fn watch(design: &Design, people: &Conversation, watched: usize, seed: u64) 
         let mut deliver = |out: &mut Vec<Watched>, to: usize, left: f64, written: Option<f64>| {
             if let Some(reader) = out.get_mut(to) {
                 let arrives = left + through(design, &mut network);
+                around[to % gateways].push(arrives);
                 reader.inside.push(arrives);
                 reader.lags.extend(written.map(|w| arrives - w));
             }
@@ -75,7 +117,7 @@ pub fn watch(design: &Design, people: &Conversation, watched: usize, seed: u64) 
                 // A push gateway's clients send loops for want of something to say; a provider's
                 // send what dies on its way.
                 None if design.delivery == Delivery::Push => deliver(&mut out, user, at, None),
-                None => {}
+                None => dropped.push(at),
             }
         }
         for (rate, comes_back) in [(e.loop_rate, true), (e.drop_rate, false)] {
@@ -84,14 +126,34 @@ pub fn watch(design: &Design, people: &Conversation, watched: usize, seed: u64) 
                 out[user].up.push(at);
                 if comes_back {
                     deliver(&mut out, user, at, None);
+                } else {
+                    dropped.push(at);
                 }
             }
         }
     }
+    let mut draws = Stream::new(seed, Purpose::DELAY, 1);
+    for at in dropped {
+        let gateway = draws.below(gateways as u64) as usize;
+        around[gateway].push(at + through(design, &mut draws));
+    }
+    share(around, &mut out);
     for (user, client) in out.iter_mut().enumerate() {
         finish(design, people.length, client, (seed, user));
     }
     out
+}
+
+/// Gives each client what comes to its gateway; gateway `g` of `n` has the clients `g`, `g + n` and so on.
+pub(super) fn share(around: Vec<Vec<f64>>, clients: &mut [Watched]) {
+    let sorted = around.into_iter().map(|mut times| {
+        times.sort_by(f64::total_cmp);
+        Arc::new(times)
+    });
+    let sorted: Vec<_> = sorted.collect();
+    for (client, watched) in clients.iter_mut().enumerate() {
+        watched.around = Arc::clone(&sorted[client % sorted.len()]);
+    }
 }
 
 /// Moments of a Poisson process of a rate.
@@ -165,6 +227,16 @@ mod tests {
             assert!((w.up.len() as f64 - 1_800.0).abs() < 6.0 * 1_800f64.sqrt());
             assert_eq!(w.down.len(), 60);
             assert!(w.up.is_sorted() && w.down.is_sorted() && w.inside.is_sorted());
+            // At three gateways: its own clients' loops, a third of all drops, and of ticks that carry nothing; within six
+            // standard deviations, and the messages.
+            let clients = seen.iter().filter(|o| Arc::ptr_eq(&o.around, &w.around));
+            let expected = 600.0 * (clients.count() as f64 + 8.0 * 2.0 / 3.0);
+            let off = w.around.len() as f64 - expected;
+            assert!(
+                off.abs() < 6.0 * expected.sqrt() + people.messages.len() as f64,
+                "{off}"
+            );
+            assert!(w.around.is_sorted());
         }
     }
 

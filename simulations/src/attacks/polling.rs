@@ -4,7 +4,7 @@
 //! contact, or has the inbox gateway): one watches the target's link, one owns the gateway that holds the inbox, and
 //! one owns that gateway and withholds or bunches its replies to mark whoever they are for.
 
-use super::links::Watched;
+use super::links::{View, Watched};
 use super::scores::{self, Case, count};
 use super::shipped::{Rig, Running, difference};
 use super::{Attack, AttackError, Findings, Progress, Setting, activity};
@@ -22,7 +22,7 @@ use wire::ids::InboxId;
 pub const ATTACK: Attack = Attack {
     id: "A8",
     title: "inbox polling and reply latency",
-    sees: "when something was written to the target, and (a) all frames on the target's link, (b) as its inbox gateway, \
+    sees: "when something was written to the target, and (a) all frames on the target's link, or on all links into its gateway, (b) as its inbox gateway, \
            deposits and fetches of each inbox by its id, (c) as a gateway that withholds or bunches its replies, the \
            target's link again",
     rule: "likelihood ratio of one more frame down than there would be, at a lag drawn from the design's delays, and of \
@@ -70,13 +70,13 @@ fn run(setting: &Setting, progress: Progress<'_>) -> Result<Findings, AttackErro
         );
     }
     let mut judge = |findings: &mut Findings, name: &str, watched: &[Watched]| {
-        let [link, gateway] = [("link", false), ("own gateway", true)].map(|(view, inside)| {
-            let delays = Delays::of(watched, inside);
+        let areas = View::ALL.map(|view| {
+            let delays = Delays::of(watched, view);
             let score = |truth| {
-                let cases = after_moments(watched, length, &delays, inside, truth, setting.seed);
+                let cases = after_moments(watched, length, &delays, view, truth, setting.seed);
                 scores::one_more(&cases)
             };
-            let of = format!("{name}, by the {view}");
+            let of = format!("{name}, by the {}", view.name());
             let s = score(Truth::Trace);
             let area = s.auc();
             findings.measures.extend([
@@ -87,7 +87,7 @@ fn run(setting: &Setting, progress: Progress<'_>) -> Result<Findings, AttackErro
             findings.null.push(Measure::new(Metric::Auc, of, null));
             area
         });
-        bars.push((name.to_string(), link, gateway));
+        bars.push((name.to_string(), areas));
     };
     judge(&mut findings, "echo (shipped code)", &all);
     for (i, design) in activity::others().iter().enumerate() {
@@ -137,12 +137,12 @@ pub struct Delays {
 }
 
 impl Delays {
-    /// On the link, or inside the own gateway.
-    pub fn of(watched: &[Watched], inside: bool) -> Self {
-        let pick = |w: &Watched| match inside {
-            true => w.lags.clone(),
+    /// To where somebody looks.
+    pub fn of(watched: &[Watched], view: View) -> Self {
+        let pick = |w: &Watched| match view {
+            View::Gateway | View::Around => w.lags.clone(),
             // A link shows a frame when it leaves.
-            false => w.latencies.iter().map(|t| t - w.link).collect(),
+            View::Link => w.latencies.iter().map(|t| t - w.link).collect(),
         };
         let mut all: Vec<f64> = watched.iter().flat_map(pick).collect();
         all.sort_by(f64::total_cmp);
@@ -196,14 +196,14 @@ pub fn after_moments(
     watched: &[Watched],
     length: f64,
     delays: &Delays,
-    inside: bool,
+    view: View,
     truth: Truth,
     seed: u64,
 ) -> Vec<Case> {
     let horizon = delays.horizon;
     let mut out = Vec::new();
     for (client, w) in watched.iter().enumerate() {
-        let down = if inside { &w.inside } else { &w.down };
+        let down = view.frames(w);
         let rate = (down.len() as f64 / length).max(1.0 / length);
         let case = |at: f64, is_true| {
             let lag = |i: usize| at + i as f64 * horizon / LAGS as f64;
@@ -375,11 +375,12 @@ fn marked(findings: &mut Findings, name: &str, honest: &[Watched], running: &Run
         .push(Measure::new(Metric::Detected, of, failing));
 }
 
-fn figure(bars: &[(String, Interval, Interval)], people: &str) -> Figure {
+fn figure(bars: &[(String, [Interval; 3])], people: &str) -> Figure {
     let names: Vec<&str> = bars.iter().map(|b| b.0.as_str()).collect();
-    let points = |pick: fn(&(String, Interval, Interval)) -> Interval| {
+    let points = |view: usize| {
         let each = bars.iter().enumerate();
-        each.map(|(i, b)| Point::with(i as f64, &pick(b))).collect()
+        each.map(|(i, b)| Point::with(i as f64, &b.1[view]))
+            .collect()
     };
     Figure {
         id: "polling".into(),
@@ -391,8 +392,9 @@ fn figure(bars: &[(String, Interval, Interval)], people: &str) -> Figure {
         x: Axis::names("design", &names),
         y: Axis::linear("area under ROC (probability)"),
         series: vec![
-            Series::new("whoever watches the link", Shape::Bars, points(|b| b.1)),
-            Series::new("the client's own gateway", Shape::Bars, points(|b| b.2)),
+            Series::new("whoever watches the link", Shape::Bars, points(0)),
+            Series::new("the client's own gateway", Shape::Bars, points(1)),
+            Series::new("whoever watches links into it", Shape::Bars, points(2)),
         ],
     }
 }
@@ -404,25 +406,25 @@ mod tests {
     use crate::design::{Delivery, Design};
     use crate::replay::Conversation;
 
-    fn area(design: &Design, people: &Conversation, inside: bool, truth: Truth) -> Interval {
+    fn area(design: &Design, people: &Conversation, view: View, truth: Truth) -> Interval {
         let watched = links::watch(design, people, people.users, 9);
-        let delays = Delays::of(&watched, inside);
-        let cases = after_moments(&watched, people.length, &delays, inside, truth, 3);
+        let delays = Delays::of(&watched, view);
+        let cases = after_moments(&watched, people.length, &delays, view, truth, 3);
         scores::one_more(&cases).auc()
     }
 
     #[test]
     fn pushed_messages_show_on_the_link_and_pulled_ones_to_the_provider() {
         let people = Conversation::made_up(5, 16, 1_800.0);
-        let link = |design| area(&design, &people, false, Truth::Trace);
+        let link = |design| area(&design, &people, View::Link, Truth::Trace);
         assert!(link(Design::onion(3, 5)).low > 0.9);
         let nym = link(Design::nym(3, 5));
         assert!(nym.low > 0.5, "{nym:?}");
         let loopix = link(Design::loopix(3, 5));
         assert!(loopix.contains(0.5), "{loopix:?}");
-        let provider = area(&Design::loopix(3, 5), &people, true, Truth::Trace);
+        let provider = area(&Design::loopix(3, 5), &people, View::Gateway, Truth::Trace);
         assert!(provider.low > 0.5, "{provider:?}");
-        let null = area(&Design::onion(3, 5), &people, false, Truth::None);
+        let null = area(&Design::onion(3, 5), &people, View::Link, Truth::None);
         assert!(null.contains(0.5), "{null:?}");
     }
 
@@ -433,7 +435,7 @@ mod tests {
         people.messages.iter_mut().for_each(|m| m.at = m.at.floor());
         let mut design = Design::loopix(3, 5);
         design.delivery = Delivery::Provider { pull_interval: 1.0 };
-        let link = area(&design, &people, false, Truth::Trace);
+        let link = area(&design, &people, View::Link, Truth::Trace);
         assert!(link.contains(0.5), "{link:?}");
     }
 
@@ -450,8 +452,15 @@ mod tests {
             for (w, inside) in watched.iter_mut().zip(ups.into_iter().rev()) {
                 w.inside = inside;
             }
-            let delays = Delays::of(&watched, true);
-            let cases = after_moments(&watched, 1_200.0, &delays, true, Truth::Trace, seed);
+            let delays = Delays::of(&watched, View::Gateway);
+            let cases = after_moments(
+                &watched,
+                1_200.0,
+                &delays,
+                View::Gateway,
+                Truth::Trace,
+                seed,
+            );
             missed += u32::from(!scores::one_more(&cases).auc().contains(0.5));
         }
         assert!(missed < 9, "{missed}");

@@ -1,6 +1,6 @@
 //! The shipped `Client`, `Gateway` and `Mix` under virtual time, driven by people, and what is seen of them.
 
-use super::links::Watched;
+use super::links::{self, Watched};
 use crate::engine::{Actor, Engine, Fate, Passing};
 use crate::network::Latency;
 use crate::observer::{Inside, Observer, RECORD_LEN};
@@ -180,12 +180,14 @@ impl<F: PacketFormat> Running<F> {
                 ..Watched::default()
             })
             .collect();
+        let mut around = vec![Vec::new(); self.rig.gateways];
         for crossing in self.engine.observer().crossings() {
             let at = self.seconds(crossing.at);
             if !(0.0..people.length).contains(&at) {
                 continue;
             }
             match (crossing.from, crossing.to) {
+                (Actor::Mix(_), Actor::Gateway(gateway)) => around[gateway].push(at),
                 (Actor::Client(client), _) => out[client].up.push(at),
                 (_, Actor::Client(client)) => out[client].down.push(at),
                 _ => continue,
@@ -199,6 +201,8 @@ impl<F: PacketFormat> Running<F> {
                 }
             }
         }
+        // Clients enter by gateways in turn.
+        links::share(around, &mut out);
         for (client, watched) in out.iter_mut().enumerate() {
             watched.up.sort_by(f64::total_cmp);
             watched.down.sort_by(f64::total_cmp);
