@@ -65,6 +65,9 @@ async fn exchange(
     let listeners = listen(network, ledger)?;
     let mut sends = Sends::create(network.capture.as_deref())?;
     sends.row("ready")?;
+    for ahead in watch.begins() {
+        sends.row_after(ahead, "epoch")?;
+    }
     let mut outage = Outage::plan(network, check, started, length)?;
     if let Some(bytes) = check.file {
         let api = network.api("alice")?;
@@ -153,7 +156,7 @@ impl Outage {
 
 /// `sends.csv` beside the captures: when a person pressed *send*, by the captures' clock, so that
 /// anybody can look for a trace of it in them. Its first row says `ready` for the moment from which on all clients were,
-/// and `down` and `back` stand for a gateway that was killed and started again.
+/// `epoch` for those at which one begins, and `down` and `back` stand for a gateway that was killed and started again.
 struct Sends(Option<std::fs::File>);
 
 impl Sends {
@@ -167,8 +170,14 @@ impl Sends {
     }
 
     fn row(&mut self, client: &str) -> Result<()> {
+        self.row_after(Duration::ZERO, client)
+    }
+
+    /// Of a moment that is so far ahead.
+    fn row_after(&mut self, ahead: Duration, client: &str) -> Result<()> {
         if let Some(file) = &mut self.0 {
-            writeln!(file, "{},{client}", crate::capture::time_ns())?;
+            let time = crate::capture::time_ns() + ahead.as_nanos();
+            writeln!(file, "{time},{client}")?;
         }
         Ok(())
     }

@@ -56,6 +56,16 @@ impl EpochWatch {
         end.saturating_since(self.clock.unix())
     }
 
+    /// How long it is until each of them begins, from now on.
+    pub(crate) fn begins(&self) -> impl Iterator<Item = Duration> + '_ {
+        let now = self.clock.unix();
+        let watched = 1..=u64::from(self.epochs.unwrap_or(0));
+        watched.map(move |n| {
+            let start = self.known.schedule().start(Epoch(self.first.0 + n));
+            start.saturating_since(now)
+        })
+    }
+
     /// Says so when an epoch has begun, and what the authorities have.
     pub(crate) async fn look(&mut self, network: &Network) {
         if self.epochs.is_none() {

@@ -7,7 +7,7 @@
 )]
 
 use localnet::stats::{
-    ALPHA, RATE_CRITICAL, ks_critical, ks_exponential, ks_two, ks_two_critical, rate_deviation,
+    ALPHA, RATE_CRITICAL, ks, ks_critical, ks_exponential, ks_two, ks_two_critical, rate_deviation,
 };
 use std::path::Path;
 use std::process::{Child, Command};
@@ -59,17 +59,14 @@ fn gaps(times: &[f64]) -> Vec<f64> {
 
 fn start(folder: &Path, extra: &[&str]) -> Child {
     let seconds = SECONDS.to_string();
+    start_for(folder, &[&["--seconds", &seconds], extra].concat())
+}
+
+fn start_for(folder: &Path, args: &[&str]) -> Child {
     Command::new(env!("CARGO_BIN_EXE_localnet"))
-        .args([
-            "check",
-            "--clients",
-            "6",
-            "--seconds",
-            &seconds,
-            "--capture",
-        ])
+        .args(["check", "--clients", "6", "--capture"])
         .arg(folder)
-        .args(extra)
+        .args(args)
         .spawn()
         .unwrap()
 }
@@ -241,6 +238,83 @@ fn a_gateway_that_is_away_shows_no_more_than_that() {
         off.iter().all(|p99| *p99 < DOWNLINK_JITTER),
         "the downlink is not constant"
     );
+}
+
+/// Twelve changes of epoch: keys rotate, gateways push the next directory at three quarters, clients fetch what they do not
+/// have, the shared downlink carries all of it. Neither the links nor a second of them shows when.
+#[test]
+#[ignore = "four minutes of real time"]
+fn an_epoch_begins_and_nothing_shows_it() {
+    let root = tempfile::tempdir().unwrap();
+    let folder = root.path().join("epochs");
+    let epochs = [
+        "--epoch",
+        "20s",
+        "--epochs",
+        "12",
+        "--messages",
+        "200",
+        "--file",
+        "200000",
+    ];
+    let machine = the_machine_itself();
+    finish(start_for(&folder, &epochs));
+    machine.join().unwrap();
+    let begins = sends(&sends_of(&folder), "epoch");
+    let (first, last) = (begins[0], begins[begins.len() - 1]);
+    let length = (last - first) / (begins.len() - 1) as f64;
+    assert!((length - 20.0).abs() < 0.01, "{length}");
+    println!("tests at α = {ALPHA} each, {} epochs", begins.len());
+    let (mut everyone, mut near) = (Vec::new(), Vec::new());
+    for client in CLIENTS {
+        uplink_is_poisson(&folder, client);
+        let up = times(&folder, client, "up");
+        // A Poisson process that knows of no epochs falls anywhere within one.
+        let whole: Vec<f64> = up
+            .into_iter()
+            .filter(|t| (first..last).contains(t))
+            .collect();
+        let phases: Vec<f64> = whole.iter().map(|t| (t - first) / length % 1.0).collect();
+        let (d, critical) = (
+            ks(&phases, |x| x.clamp(0.0, 1.0)),
+            ks_critical(phases.len()),
+        );
+        println!("{client}: where in an epoch, D = {d:.4}, critical {critical:.4}");
+        assert!(d < critical);
+        everyone.extend(phases);
+        let down = times(&folder, client, "down");
+        let off = down
+            .windows(2)
+            .filter(|w| begins.iter().any(|at| (w[0] - at).abs() < 1.0));
+        near.extend(off.map(|w| (w[1] - w[0] - DOWNLINK_GAP).abs()));
+        downlink_is_constant(&folder, client);
+    }
+    let seconds = length * (begins.len() - 1) as f64;
+    let windows = [
+        ("before its begin", 1.0 - 1.0 / length),
+        ("after it", 0.0),
+        ("after the push", 0.75),
+    ];
+    for (what, from) in windows {
+        let within = everyone
+            .iter()
+            .filter(|p| (from..from + 1.0 / length).contains(*p));
+        let z = rate_deviation(
+            within.count(),
+            CLIENTS.len() as f64 * seconds / length,
+            UPLINK_RATE,
+        );
+        println!("all uplinks, the second {what}: z = {z:.2}");
+        assert!(z.abs() < RATE_CRITICAL, "a dip or a burst");
+    }
+    near.sort_by(f64::total_cmp);
+    let p99 = near[near.len() * 99 / 100];
+    println!(
+        "all downlinks, a second around its begin: {} gaps, p99 {:.2} ms off",
+        near.len(),
+        p99 * 1e3
+    );
+    assert!(p99 < DOWNLINK_JITTER, "downlinks show an epoch's begin");
 }
 
 fn uplink_is_poisson(folder: &Path, client: &str) {
