@@ -147,33 +147,47 @@ impl Plan {
         self.of(Role::Gateway).nth(client.entry?)
     }
 
+    /// One mix more, which no authority admits yet.
+    pub fn add_mix(&mut self, name: &str, args: &NetworkArgs) -> Result<Planned> {
+        let (mut ports, mut entropy) = (Ports::default(), Entropy::os());
+        let name = name.to_owned();
+        let node = plan_node(Role::Mix, name, &self.folder, &mut ports, &mut entropy)?;
+        self.write_config(&node, args, None)?;
+        self.nodes.push(node.clone());
+        Ok(node)
+    }
+
     fn write_files(&self, args: &NetworkArgs) -> Result<()> {
         write(&self.network_file(), &self.network.to_toml())?;
         let mut seed = args.seed;
         for node in &self.nodes {
             // Each process its own stream of the one seed.
             seed = seed.map(|s| s.wrapping_add(1));
-            let mut text = String::new();
-            writeln!(text, "data_dir = {}", quoted(&node.data()))?;
-            writeln!(text, "log = \"{}\"", args.log)?;
-            writeln!(text, "network = {}", quoted(&self.network_file()))?;
-            match node.role {
-                Role::Authority => self.authority_config(&mut text, node, args)?,
-                Role::Mix => {
-                    self.node_config(&mut text, node, seed)?;
-                    text.push_str(&args.more.mix);
-                }
-                Role::Gateway => {
-                    self.node_config(&mut text, node, seed)?;
-                    if let Some(listen) = node.client_listen {
-                        writeln!(text, "client_listen = [\"{listen}\"]")?;
-                    }
-                }
-                Role::Client => self.client_config(&mut text, node, args, seed)?,
-            }
-            write(&node.config_file(), &text)?;
+            self.write_config(node, args, seed)?;
         }
         Ok(())
+    }
+
+    fn write_config(&self, node: &Planned, args: &NetworkArgs, seed: Option<u64>) -> Result<()> {
+        let mut text = String::new();
+        writeln!(text, "data_dir = {}", quoted(&node.data()))?;
+        writeln!(text, "log = \"{}\"", args.log)?;
+        writeln!(text, "network = {}", quoted(&self.network_file()))?;
+        match node.role {
+            Role::Authority => self.authority_config(&mut text, node, args)?,
+            Role::Mix => {
+                self.node_config(&mut text, node, seed)?;
+                text.push_str(&args.more.mix);
+            }
+            Role::Gateway => {
+                self.node_config(&mut text, node, seed)?;
+                if let Some(listen) = node.client_listen {
+                    writeln!(text, "client_listen = [\"{listen}\"]")?;
+                }
+            }
+            Role::Client => self.client_config(&mut text, node, args, seed)?,
+        }
+        write(&node.config_file(), &text)
     }
 
     fn authority_config(

@@ -29,16 +29,22 @@ impl Processes {
     pub fn start(plan: &Plan, program: &Path) -> Result<Self> {
         let mut processes = Self { all: Vec::new() };
         for node in &plan.nodes {
-            let child = spawn(program, node)?;
-            let (node, program) = (node.clone(), program.to_owned());
-            processes.all.push(Process {
-                node,
-                program,
-                child,
-                away: false,
-            });
+            processes.add(node, program)?;
         }
         Ok(processes)
+    }
+
+    /// Starts one more, which was not planned at first.
+    pub fn add(&mut self, node: &Planned, program: &Path) -> Result<()> {
+        let child = spawn(program, node, &[])?;
+        let (node, program) = (node.clone(), program.to_owned());
+        self.all.push(Process {
+            node,
+            program,
+            child,
+            away: false,
+        });
+        Ok(())
     }
 
     /// Every process, authorities first.
@@ -69,6 +75,8 @@ impl Processes {
 
     /// SIGTERM to all, and what did not end in 10 s is killed. Fails when one did not end well.
     pub fn stop(&mut self) -> Result<()> {
+        // Another process may have the number of one that is away.
+        self.all.retain(|p| !p.away);
         for process in &self.all {
             process.signal(Signal::TERM);
         }
@@ -115,9 +123,25 @@ impl Process {
 
     /// Starts it again after it was killed.
     pub fn restart(&mut self) -> Result<()> {
-        self.child = spawn(&self.program, &self.node)?;
+        self.restart_with(&[])
+    }
+
+    /// The same with these variables in its environment.
+    pub fn restart_with(&mut self, variables: &[(&str, &str)]) -> Result<()> {
+        self.child = spawn(&self.program, &self.node, variables)?;
         self.away = false;
         Ok(())
+    }
+
+    /// Asks it to end (SIGTERM), and fails when it does not end well.
+    pub fn end(&mut self) -> Result<()> {
+        self.signal(Signal::TERM);
+        self.away = true;
+        match self.wait_until(Instant::now() + Duration::from_secs(10))? {
+            Some(status) if status.success() => Ok(()),
+            Some(status) => bail!("{} ended with {status}", self.node.name),
+            None => bail!("{} did not end in 10 s", self.node.name),
+        }
     }
 
     /// Peak resident memory in KiB, where the system tells (`VmHWM`).
@@ -151,7 +175,7 @@ impl Process {
     }
 }
 
-fn spawn(program: &Path, node: &Planned) -> Result<Child> {
+fn spawn(program: &Path, node: &Planned, variables: &[(&str, &str)]) -> Result<Child> {
     let log_path = node.folder.join("log");
     let log = File::options()
         .create(true)
@@ -165,6 +189,7 @@ fn spawn(program: &Path, node: &Planned) -> Result<Child> {
         .arg("--die-with-parent")
         .arg("--config")
         .arg(node.config_file())
+        .envs(variables.iter().copied())
         .stdin(Stdio::null())
         .stdout(log.try_clone()?)
         .stderr(log)
