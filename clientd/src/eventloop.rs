@@ -29,6 +29,7 @@ use crate::config::Limits;
 use crate::directories::Directories;
 use crate::files::Files;
 use crate::files::reading::{FileNews, FileOrders};
+use crate::gateway_clock::GatewayClock;
 use crate::history::{Durable, History};
 use crate::link::LinkEvent;
 use crate::proofs::Proven;
@@ -125,6 +126,8 @@ pub(crate) struct State {
     /// Of the directory that the Messenger goes by.
     directory: Option<DirectoryHash>,
     directory_problem: Option<String>,
+    /// Of the newest link.
+    gateway_clock: Option<GatewayClock>,
     /// The newest directory that there ever was.
     newest: Option<Arc<Directory>>,
     split: SplitState,
@@ -227,7 +230,8 @@ impl EventLoop {
     fn on_link(&mut self, event: LinkEvent) {
         let now = self.clock.now();
         match event {
-            LinkEvent::Up(entry, session) => {
+            LinkEvent::Up(entry, session, clock) => {
+                self.state.gateway_clock = Some(clock);
                 self.client.handle_session(session);
                 self.state.guard = entry.guard;
                 if self.client.entry() != entry.id {

@@ -17,6 +17,7 @@ mod directories;
 mod entry;
 mod eventloop;
 mod files;
+mod gateway_clock;
 mod history;
 mod link;
 mod listeners;

@@ -9,9 +9,10 @@
 //! What is written is [`crate::uplink`]'s.
 
 use crate::entry::{Entries, Entry, Newest};
+use crate::gateway_clock::GatewayClock;
 use runtime::clock::Clock;
 use runtime::entropy::os_seed;
-use runtime::link::{ClientTls, FrameReader, FrameWriter, LinkError};
+use runtime::link::{ClientTls, EntryLink, FrameReader, FrameWriter, LinkError};
 use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -38,8 +39,8 @@ const SESSION_LIFE: Duration = Duration::from_secs(600);
 
 /// What the loop hears of the link.
 pub(crate) enum LinkEvent {
-    /// It stands, at this gateway, with this address of ours there.
-    Up(Box<Entry>, SessionAddress),
+    /// It stands, at this gateway, with this address of ours there, and that is what its clock says.
+    Up(Box<Entry>, SessionAddress, GatewayClock),
     /// It fell.
     Down,
     /// A packet came.
@@ -86,10 +87,10 @@ impl Dialler {
         let mut presented = Presented::default();
         loop {
             match self.attempt(&mut presented).await {
-                Ok((entry, reader, writer)) => {
+                Ok((entry, link)) => {
                     tracing::info!("connected to the entry gateway");
                     let session = self.session.clone();
-                    let Ok(error) = outlets.serve(entry, session, reader, writer).await else {
+                    let Ok(error) = outlets.serve(entry, session, link).await else {
                         return;
                     };
                     presented.fell = Some(Instant::now());
@@ -108,10 +109,7 @@ impl Dialler {
         }
     }
 
-    async fn attempt(
-        &mut self,
-        presented: &mut Presented,
-    ) -> Result<(Entry, FrameReader, FrameWriter), String> {
+    async fn attempt(&mut self, presented: &mut Presented) -> Result<(Entry, EntryLink), String> {
         let unix = self.clock.unix();
         let entry = self.entries.current(unix).map_err(|e| e.to_string())?;
         let place = (entry.id, self.own_address(&entry));
@@ -124,9 +122,9 @@ impl Dialler {
             fell: presented.fell.filter(|_| !expired),
         };
         match self.dial(&entry).await {
-            Ok((reader, writer)) => {
+            Ok(link) => {
                 self.entries.handle_connected();
-                Ok((entry, reader, writer))
+                Ok((entry, link))
             }
             Err(error) => {
                 let now = self.clock.now();
@@ -165,7 +163,7 @@ impl Dialler {
         }
     }
 
-    async fn dial(&self, entry: &Entry) -> Result<(FrameReader, FrameWriter), LinkError> {
+    async fn dial(&self, entry: &Entry) -> Result<EntryLink, LinkError> {
         let mut last = LinkError::Closed;
         for address in &entry.addresses {
             let session = self.session.clone();
@@ -173,7 +171,7 @@ impl Dialler {
                 .tls
                 .dial(*address, &entry.identity, self.network, session);
             match dialled.await {
-                Ok(link) => return Ok((link.reader, link.writer)),
+                Ok(link) => return Ok(link),
                 Err(error) => last = error,
             }
         }
@@ -186,19 +184,22 @@ impl Outlets {
         &self,
         entry: Entry,
         session: SessionAddress,
-        reader: FrameReader,
-        writer: FrameWriter,
+        link: EntryLink,
     ) -> Result<LinkError, Ended> {
+        let theirs = GatewayClock::new(link.time, link.took, self.clock.now());
         let over = self.time_left(&entry);
         // Of an earlier link.
         let _ = tokio::time::timeout(Duration::ZERO, self.broken.notified()).await;
-        self.uplink.send(Some(writer)).await.map_err(|_| Ended)?;
+        self.uplink
+            .send(Some(link.writer))
+            .await
+            .map_err(|_| Ended)?;
         self.events
-            .send(LinkEvent::Up(Box::new(entry), session))
+            .send(LinkEvent::Up(Box::new(entry), session, theirs))
             .await
             .map_err(|_| Ended)?;
         let error = tokio::select! {
-            error = self.read(reader) => error?,
+            error = self.read(link.reader) => error?,
             () = tokio::time::sleep(over) => LinkError::Closed,
         };
         self.uplink.send(None).await.map_err(|_| Ended)?;

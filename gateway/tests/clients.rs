@@ -8,7 +8,7 @@ use gateway::downlink::{self, Downlink, Slot};
 use mizzle_core::hop::Received;
 use runtime::clock::Clock;
 use runtime::inbound::InboundLimits;
-use runtime::link::{ClientLink, ClientListenerTls, ClientTls, LinkError};
+use runtime::link::{ClientListenerTls, ClientTls, EntryLink, LinkError};
 use runtime::metrics::Lateness;
 use runtime::node::listener::{announced, bind_all};
 use runtime::shutdown::Shutdown;
@@ -76,11 +76,11 @@ async fn fixture(limits: InboundLimits) -> Fixture {
 }
 
 impl Fixture {
-    async fn dial(&self, session: &SessionAddress) -> ClientLink {
+    async fn dial(&self, session: &SessionAddress) -> EntryLink {
         self.try_dial(session).await.unwrap()
     }
 
-    async fn try_dial(&self, session: &SessionAddress) -> Result<ClientLink, LinkError> {
+    async fn try_dial(&self, session: &SessionAddress) -> Result<EntryLink, LinkError> {
         let tls = ClientTls::new();
         tls.dial(self.address, &self.us, NETWORK, session.clone())
             .await

@@ -149,7 +149,7 @@ impl Plan {
 
     /// One mix more, which no authority admits yet.
     pub fn add_mix(&mut self, name: &str, args: &NetworkArgs) -> Result<Planned> {
-        let (mut ports, mut entropy) = (Ports::default(), Entropy::os());
+        let (mut ports, mut entropy) = (Ports::new(), Entropy::os());
         let name = name.to_owned();
         let node = plan_node(Role::Mix, name, &self.folder, &mut ports, &mut entropy)?;
         self.write_config(&node, args, None)?;

@@ -1,6 +1,6 @@
 //! A wall clock that is wrong on one node, one authority, one client in turn: libfaketime shifts that process' wall time
-//! and nothing else. No acknowledged message is lost, and within an epoch its `status` names the skew (a client says
-//! so when it matters to it: when it cannot go by its gateway's directories). Real time, some ten minutes: `.ci/slow` runs it.
+//! and nothing else. No acknowledged message is lost, and within an epoch its `status` names the skew. Real time, some
+//! ten minutes: `.ci/slow` runs it.
 //! Needs Debian's package `faketime`; without it this says loudly that nothing was tested.
 #![allow(
     clippy::unwrap_used,
@@ -112,7 +112,9 @@ async fn wait_named(network: &Network, name: &str, seconds: i64) -> String {
             Role::Client => {
                 let api = network.api(name).unwrap();
                 last = api.get("/v1/status").await.unwrap_or_default();
-                client_says(&last, seconds)
+                let ahead = last["clock"]["ahead_ms"].as_i64().unwrap_or(0);
+                let named = near(ahead, seconds) && last["clock"]["wrong"] == true;
+                named.then(|| last["clock"]["says"].to_string())
             }
         };
         if let Some(named) = named {
@@ -121,17 +123,6 @@ async fn wait_named(network: &Network, name: &str, seconds: i64) -> String {
         tokio::time::sleep(Duration::from_millis(200)).await;
     }
     panic!("{name} {seconds:+} s: nothing in its status within an epoch: {last}");
-}
-
-/// A client has no clock to compare with but its gateway's directories: it names a skew that keeps it from going by
-/// them, and one of a second it does not notice, as nothing else does; then it must be able to send.
-fn client_says(status: &Value, seconds: i64) -> Option<String> {
-    if seconds.abs() < 60 {
-        let ready = status["ready"] == true;
-        return ready.then(|| "does not matter: the client is ready".to_owned());
-    }
-    let problem = status["directory_problem"].as_str().unwrap_or_default();
-    problem.contains("clock").then(|| problem.to_owned())
 }
 
 /// Within half a second, or a tenth.

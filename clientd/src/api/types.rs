@@ -16,8 +16,8 @@ pub use contacts::{
 pub use events::{Ack, Acknowledged, ApiEvent, EventRecord, Events, FileOffer};
 pub use files::{BlobView, Blobs, Confirmation, Wipe};
 pub use status::{
-    AnonymityStatus, BytesPerSecond, DirectoryStatus, ExpectedDelay, GatewayStatus, GuardStatus,
-    Health, Info, Queues, SplitProofStatus, SplitStatus, Status,
+    AnonymityStatus, BytesPerSecond, ClockStatus, DirectoryStatus, ExpectedDelay, GatewayStatus,
+    GuardStatus, Health, Info, Queues, SplitProofStatus, SplitStatus, Status,
 };
 
 use schemars::JsonSchema;

@@ -2,8 +2,8 @@
 
 use super::EventLoop;
 use crate::api::types::{
-    AnonymityStatus, BytesPerSecond, DirectoryStatus, ExpectedDelay, GatewayStatus, GuardStatus,
-    Health, Info, Queues, Status,
+    AnonymityStatus, BytesPerSecond, ClockStatus, DirectoryStatus, ExpectedDelay, GatewayStatus,
+    GuardStatus, Health, Info, Queues, Status,
 };
 use anonymity::live;
 use directory::LAYERS;
@@ -74,6 +74,7 @@ impl EventLoop {
             guard: self.guard_status(),
             directory: self.directory_status(),
             directory_problem: self.state.directory_problem.clone(),
+            clock: self.clock_status(),
             split_view: self.state.split.status(),
             alarms: self.alarms(),
             gateways: gateways.collect(),
@@ -112,6 +113,11 @@ impl EventLoop {
         }
     }
 
+    fn clock_status(&self) -> Option<ClockStatus> {
+        let clock = self.state.gateway_clock?;
+        Some(clock.status(self.clock.anchor()))
+    }
+
     fn directory_status(&self) -> Option<DirectoryStatus> {
         let unix = self.clock.unix();
         let current = self.client.view().current(self.clock.now())?;
@@ -135,6 +141,8 @@ impl EventLoop {
         alarms.extend(self.state.degraded.clone());
         alarms.extend(self.too_old());
         alarms.extend(self.state.split.alarms());
+        let clock = self.clock_status().filter(|clock| clock.wrong);
+        alarms.extend(clock.map(|clock| clock.says));
         if let Some(problem) = &self.state.directory_problem {
             alarms.push(format!("a directory was refused: {problem}"));
         }

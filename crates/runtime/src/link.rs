@@ -12,18 +12,20 @@ mod tls;
 
 pub use frames::{FrameReader, FrameWriter};
 
+use crate::clock::Clock;
 use rustls::pki_types::ServerName;
 use rustls::{ClientConfig, ClientConnection, Connection, ServerConfig, ServerConnection};
 use std::future::Future;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::net::{TcpSocket, TcpStream};
 use tokio_rustls::{TlsAcceptor, TlsConnector};
 use wire::codec::DecodeError;
-use wire::frame::{Frame, Hello, HelloMismatch};
+use wire::frame::{Frame, Hello, HelloMismatch, Speaker};
 use wire::ids::{NetworkId, SessionAddress};
 use wire::keys::{IdentityPublic, IdentitySecret};
+use wire::time::UnixTime;
 
 /// From the TCP connection to the peer's [`Hello`], all in all.
 pub const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
@@ -48,8 +50,8 @@ pub enum LinkError {
     /// Version, network or geometry differ.
     #[error("{0}")]
     Mismatch(#[from] HelloMismatch),
-    /// The first frame was no `Hello`, or a later one was; or it carries a session address where
-    /// none belongs, or none where one does.
+    /// The first frame was no `Hello`, or a later one was; or it is that of a client where a node belongs, or
+    /// the like.
     #[error("the peer does not keep to the order of frames")]
     Order,
     /// A record holds a frame that means nothing.
@@ -95,7 +97,19 @@ impl NodeLink {
     }
 }
 
-/// A link from a client, or to its gateway.
+/// A client's link to its gateway.
+pub struct EntryLink {
+    /// What the gateway says.
+    pub reader: FrameReader,
+    /// What we say.
+    pub writer: FrameWriter,
+    /// The gateway's clock when it said `Hello`.
+    pub time: UnixTime,
+    /// It said so at most so long before it was heard.
+    pub took: Duration,
+}
+
+/// A gateway's link to a client.
 pub struct ClientLink {
     /// The client's address at the gateway.
     pub session: SessionAddress,
@@ -145,8 +159,7 @@ impl NodeTls {
                 return Err(LinkError::NotAllowed);
             }
             let (reader, writer) = frames::open(tcp, Connection::Server(connection));
-            let (reader, writer, hello) = greet(reader, writer, network, None).await?;
-            require_session(&hello, false)?;
+            let (reader, writer) = greet_node(reader, writer, network).await?;
             Ok(NodeLink {
                 peer,
                 reader,
@@ -166,8 +179,7 @@ impl NodeTls {
         within(self.handshake_timeout, async {
             let config = tls::node_client(&self.key, expected)?;
             let (reader, writer) = tls_connect(config, address, None).await?;
-            let (reader, writer, hello) = greet(reader, writer, network, None).await?;
-            require_session(&hello, false)?;
+            let (reader, writer) = greet_node(reader, writer, network).await?;
             Ok(NodeLink {
                 peer: *expected,
                 reader,
@@ -214,17 +226,21 @@ impl ClientTls {
         expected: &IdentityPublic,
         network: NetworkId,
         session: SessionAddress,
-    ) -> Result<ClientLink, LinkError> {
+    ) -> Result<EntryLink, LinkError> {
         within(self.handshake_timeout, async {
             let config = tls::anonymous_client(expected)?;
             let (reader, writer) = tls_connect(config, address, self.source).await?;
-            let ours = Some(session.clone());
-            let (reader, writer, hello) = greet(reader, writer, network, ours).await?;
-            require_session(&hello, false)?;
-            Ok(ClientLink {
-                session,
+            let asked = Instant::now();
+            let ours = Speaker::Client(session);
+            let (reader, writer, theirs) = greet(reader, writer, network, ours).await?;
+            let Speaker::Gateway(time) = theirs else {
+                return Err(LinkError::Order);
+            };
+            Ok(EntryLink {
                 reader,
                 writer,
+                time,
+                took: asked.elapsed(),
             })
         })
         .await
@@ -263,8 +279,11 @@ impl ClientListenerTls {
         within(self.handshake_timeout, async {
             let (tcp, connection) = tls_accept(&self.server, tcp).await?;
             let (reader, writer) = frames::open(tcp, Connection::Server(connection));
-            let (reader, writer, hello) = greet(reader, writer, network, None).await?;
-            let session = require_session(&hello, true)?.ok_or(LinkError::Order)?;
+            let ours = Speaker::Gateway(Clock::start().unix());
+            let (reader, writer, theirs) = greet(reader, writer, network, ours).await?;
+            let Speaker::Client(session) = theirs else {
+                return Err(LinkError::Order);
+            };
             Ok(ClientLink {
                 session,
                 reader,
@@ -327,21 +346,24 @@ async fn greet(
     mut reader: FrameReader,
     mut writer: FrameWriter,
     network: NetworkId,
-    session: Option<SessionAddress>,
-) -> Result<(FrameReader, FrameWriter, Hello), LinkError> {
-    let ours = Frame::Hello(Hello::new(network, session)).encode();
+    ours: Speaker,
+) -> Result<(FrameReader, FrameWriter, Speaker), LinkError> {
+    let ours = Frame::Hello(Hello::new(network, ours)).encode();
     writer.send(&[ours]).await?;
     let hello = reader.read_hello().await?;
     hello.check(&network)?;
-    Ok((reader, writer, hello))
+    Ok((reader, writer, hello.speaker))
 }
 
-/// A session address stands in a client's `Hello` and in no other.
-fn require_session(hello: &Hello, client: bool) -> Result<Option<SessionAddress>, LinkError> {
-    if hello.session.is_some() == client {
-        Ok(hello.session.clone())
-    } else {
-        Err(LinkError::Order)
+/// [`greet`] as a node that speaks to one.
+async fn greet_node(
+    reader: FrameReader,
+    writer: FrameWriter,
+    network: NetworkId,
+) -> Result<(FrameReader, FrameWriter), LinkError> {
+    match greet(reader, writer, network, Speaker::Node).await? {
+        (reader, writer, Speaker::Node) => Ok((reader, writer)),
+        (_, _, Speaker::Client(_) | Speaker::Gateway(_)) => Err(LinkError::Order),
     }
 }
 

@@ -11,6 +11,7 @@ use crate::geometry::{
     FORMAT_SPHINX, FRAME_HEADER_LEN, FRAME_LEN, GeometryHash, PACKET_LEN, PROTOCOL_VERSION,
 };
 use crate::ids::{DirectoryHash, Epoch, EpochHint, NetworkId, SessionAddress};
+use crate::time::UnixTime;
 
 /// The bytes of one frame.
 pub type FrameBytes = Box<[u8; FRAME_LEN]>;
@@ -49,8 +50,19 @@ pub struct Hello {
     pub network: NetworkId,
     /// Must be [`GeometryHash::current`].
     pub geometry: GeometryHash,
-    /// A client's own address; absent between nodes and in a gateway's answer.
-    pub session: Option<SessionAddress>,
+    /// In what part this end speaks.
+    pub speaker: Speaker,
+}
+
+/// Who says a [`Hello`], and what only such a one says.
+#[derive(Clone, PartialEq, Eq)]
+pub enum Speaker {
+    /// A node, to a node.
+    Node,
+    /// A client, to its gateway: its own address there.
+    Client(SessionAddress),
+    /// A gateway, to a client: what its clock says, so that a client with a wrong one hears of it.
+    Gateway(UnixTime),
 }
 
 /// Why a handshake ends here; each ends the connection.
@@ -78,12 +90,12 @@ impl std::error::Error for HelloMismatch {}
 
 impl Hello {
     /// Ours.
-    pub fn new(network: NetworkId, session: Option<SessionAddress>) -> Self {
+    pub fn new(network: NetworkId, speaker: Speaker) -> Self {
         Self {
             version: PROTOCOL_VERSION,
             network,
             geometry: GeometryHash::current(),
-            session,
+            speaker,
         }
     }
 
@@ -135,9 +147,10 @@ impl Frame {
                 w.u16(hello.version)
                     .put(&hello.network.0)
                     .put(&hello.geometry.0);
-                match &hello.session {
-                    Some(address) => w.u8(1).put(address.as_bytes()),
-                    None => w.u8(0),
+                match &hello.speaker {
+                    Speaker::Node => w.u8(0),
+                    Speaker::Client(address) => w.u8(1).put(address.as_bytes()),
+                    Speaker::Gateway(time) => w.u8(2).u64(time.0),
                 };
             }
             Self::DirectoryPart(part) => {
@@ -187,10 +200,11 @@ impl Frame {
                 version: r.u16()?,
                 network: NetworkId::decode(&mut r)?,
                 geometry: GeometryHash(r.array()?),
-                session: match r.u8()? {
-                    0 => None,
-                    1 => Some(SessionAddress::from_bytes(r.array()?)?),
-                    _ => return Err(DecodeError::Invalid("session flag")),
+                speaker: match r.u8()? {
+                    0 => Speaker::Node,
+                    1 => Speaker::Client(SessionAddress::from_bytes(r.array()?)?),
+                    2 => Speaker::Gateway(UnixTime(r.u64()?)),
+                    _ => return Err(DecodeError::Invalid("speaker")),
                 },
             }),
             KIND_DIRECTORY_PART => {

@@ -38,7 +38,7 @@ pub const MAX_HOPS: usize = 5;
 /// The packet layout these constants describe; the first byte of a packet's frame.
 pub const FORMAT_SPHINX: u8 = 1;
 /// Version of the link protocol, checked in each handshake.
-pub const PROTOCOL_VERSION: u16 = 1;
+pub const PROTOCOL_VERSION: u16 = 2;
 
 const _: () = {
     assert!(FRAME_LEN + TLS_OVERHEAD_LEN == 2 * 1428);

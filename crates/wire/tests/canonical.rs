@@ -7,7 +7,7 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 use std::time::Duration;
 use wire::codec::{DecodeError, Reader, Writer};
-use wire::frame::{DirectoryPart, Frame, Hello, PART_LEN, PARTS_MAX};
+use wire::frame::{DirectoryPart, Frame, Hello, PART_LEN, PARTS_MAX, Speaker};
 use wire::geometry::{CELL_LEN, FRAME_LEN, GeometryHash, PACKET_LEN, PLAINTEXT_LEN, SURB_LEN};
 use wire::ids::{
     CellId, DirectoryHash, Epoch, EpochHint, InboxAddress, InboxId, NetworkId, NextHop, NodeId,
@@ -20,6 +20,7 @@ use wire::request::{
     Place, Reply, Request,
 };
 use wire::rng::{KeyRng, pick};
+use wire::time::UnixTime;
 
 const NETWORK: NetworkId = NetworkId([1; 32]);
 const GATEWAY: NodeId = NodeId([2; 28]);
@@ -72,7 +73,11 @@ impl Draw {
                 version: self.u16(),
                 network: NetworkId(self.array()),
                 geometry: GeometryHash(self.array()),
-                session: (self.below(2) == 0).then(|| SessionAddress::from_random(self.array())),
+                speaker: match self.below(3) {
+                    0 => Speaker::Node,
+                    1 => Speaker::Client(SessionAddress::from_random(self.array())),
+                    _ => Speaker::Gateway(UnixTime(self.u64())),
+                },
             }),
             _ => {
                 let parts = 1 + self.u16() % PARTS_MAX;
@@ -303,10 +308,13 @@ proptest! {
 /// Every prefix of a padded text followed by a one: padding is zero or the text is refused.
 #[test]
 fn padding_is_zero_everywhere() {
-    let hello = Frame::Hello(Hello::new(NETWORK, None)).encode();
+    let hello = Frame::Hello(Hello::new(NETWORK, Speaker::Node)).encode();
     let session = SessionAddress::from_random([0; 32]);
-    let client = Frame::Hello(Hello::new(NETWORK, Some(session))).encode();
-    for (frame, used) in [(Frame::Dummy.encode(), 4), (hello, 71), (client, 103)] {
+    let client = Frame::Hello(Hello::new(NETWORK, Speaker::Client(session))).encode();
+    let time = Speaker::Gateway(UnixTime(u64::MAX));
+    let gateway = Frame::Hello(Hello::new(NETWORK, time)).encode();
+    let dummy = Frame::Dummy.encode();
+    for (frame, used) in [(dummy, 4), (hello, 71), (client, 103), (gateway, 79)] {
         for at in used..FRAME_LEN {
             let mut bytes = frame.clone();
             bytes[at] = 1;

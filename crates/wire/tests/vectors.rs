@@ -16,7 +16,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 use wire::aead::SealKey;
 use wire::codec::{DecodeError, Reader};
-use wire::frame::{DirectoryPart, Frame, Hello};
+use wire::frame::{DirectoryPart, Frame, Hello, Speaker};
 use wire::geometry::{FRAME_LEN, GeometryHash, PLAINTEXT_LEN};
 use wire::ids::{
     CellId, DirectoryHash, Epoch, EpochHint, InboxAddress, InboxId, NetworkId, NextHop, NodeId,
@@ -28,6 +28,7 @@ use wire::request::{
     Answer, Close, Deposit, DirectoryRequest, Envelope, Fetch, Open, Place, Reply, Request,
 };
 use wire::rng::{Purpose, TrafficRng};
+use wire::time::UnixTime;
 
 /// One call, and what its lines say.
 struct Block {
@@ -136,9 +137,13 @@ fn frame_of(block: &Block) -> Frame {
             version: block.number("version"),
             network: NetworkId(block.array("network")),
             geometry: GeometryHash(block.array("geometry")),
-            session: block
-                .has("session")
-                .then(|| SessionAddress::from_bytes(block.array("session")).unwrap()),
+            speaker: match (block.has("session"), block.has("time")) {
+                (true, _) => {
+                    Speaker::Client(SessionAddress::from_bytes(block.array("session")).unwrap())
+                }
+                (false, true) => Speaker::Gateway(UnixTime(block.number("time"))),
+                (false, false) => Speaker::Node,
+            },
         }),
         "directory_part" => Frame::DirectoryPart(DirectoryPart {
             hash: DirectoryHash(block.array("hash")),

@@ -62,6 +62,9 @@ pub struct Status {
     pub directory: Option<DirectoryStatus>,
     /// Why the newest offered directory was not taken, if it was not.
     pub directory_problem: Option<String>,
+    /// This machine's clock; absent before the first link to a gateway.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub clock: Option<ClockStatus>,
     /// Whether others are shown another directory than we are.
     pub split_view: SplitStatus,
     /// What needs a person's attention.
@@ -111,6 +114,17 @@ pub struct GuardStatus {
     pub since_days: Option<u64>,
     /// Until another one is drawn.
     pub days_left: Option<u64>,
+}
+
+/// This machine's clock beside that of the entry gateway.
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
+pub struct ClockStatus {
+    /// How far it is ahead of the gateway's; negative when behind.
+    pub ahead_ms: i64,
+    /// It differs by more than half a second and what the comparison may be off.
+    pub wrong: bool,
+    /// `right`, or what to do.
+    pub says: String,
 }
 
 /// The directory that holds now.

@@ -81,7 +81,7 @@ async fn say(stream: &mut TlsStream<TcpStream>, record: &[u8]) {
 }
 
 fn hello() -> Hello {
-    Hello::new(NETWORK, None)
+    Hello::new(NETWORK, Speaker::Node)
 }
 
 #[tokio::test]
@@ -144,7 +144,7 @@ async fn another_network_is_named_at_both_ends() {
 #[tokio::test]
 async fn another_version_or_geometry_is_named() {
     let version = Hello {
-        version: 2,
+        version: 3,
         ..hello()
     };
     let geometry = Hello {
@@ -168,8 +168,9 @@ async fn another_version_or_geometry_is_named() {
 
 #[tokio::test]
 async fn the_first_frame_is_a_hello_of_the_right_kind() {
-    let with_session = Frame::Hello(Hello::new(NETWORK, Some(session()))).encode();
-    for first in [packet(0), Frame::Dummy.encode(), with_session] {
+    let with_session = Frame::Hello(Hello::new(NETWORK, Speaker::Client(session()))).encode();
+    let with_time = Frame::Hello(Hello::new(NETWORK, Speaker::Gateway(UnixTime(5)))).encode();
+    for first in [packet(0), Frame::Dummy.encode(), with_session, with_time] {
         let knock = async |address| {
             let mut stream = tls_only(address).await;
             say(&mut stream, &first[..]).await;
@@ -274,6 +275,8 @@ async fn a_client_needs_no_key_where_clients_knock() {
     let (dialled, accepted) = tokio::join!(dialled, accepted);
     let (mut dialled, mut accepted) = (dialled.unwrap(), accepted.unwrap());
     assert!(accepted.session == session());
+    let late = Clock::start().unix().saturating_since(dialled.time);
+    assert!(late < Duration::from_secs(5) && dialled.took < Duration::from_secs(5));
     dialled.writer.send(&[packet(4)]).await.unwrap();
     assert!(accepted.reader.next().await.unwrap().encode() == packet(4));
     accepted
@@ -330,7 +333,8 @@ async fn a_node_is_no_client_and_a_client_has_a_session() {
     let key = tls::RawKey::new(&identity(1)).unwrap();
     let two = identity(2).public();
     let as_node = tls::node_client(&key, &two).unwrap();
-    let refused = client_listener_answer(as_node, Hello::new(NETWORK, Some(session()))).await;
+    let refused =
+        client_listener_answer(as_node, Hello::new(NETWORK, Speaker::Client(session()))).await;
     assert!(matches!(
         refused,
         Some(LinkError::Tls(rustls::Error::PeerIncompatible(_)))
@@ -338,7 +342,11 @@ async fn a_node_is_no_client_and_a_client_has_a_session() {
     let as_client = tls::anonymous_client(&two).unwrap();
     let refused = client_listener_answer(as_client.clone(), hello()).await;
     assert!(matches!(refused, Some(LinkError::Order)));
-    let taken = client_listener_answer(as_client, Hello::new(NETWORK, Some(session()))).await;
+    let gateway = Hello::new(NETWORK, Speaker::Gateway(UnixTime(5)));
+    let refused = client_listener_answer(as_client.clone(), gateway).await;
+    assert!(matches!(refused, Some(LinkError::Order)));
+    let taken =
+        client_listener_answer(as_client, Hello::new(NETWORK, Speaker::Client(session()))).await;
     assert!(taken.is_none());
 }
 
