@@ -1,6 +1,6 @@
 //! A wall clock that is wrong on one node, one authority, one client in turn: libfaketime shifts that process' wall time
-//! and nothing else. No acknowledged message is lost, and within an epoch its `status` names the skew. Real time, some
-//! ten minutes: `.ci/slow` runs it.
+//! and nothing else. No acknowledged message is lost, and within an epoch its `status` names the skew. Real time, two
+//! minutes: `.ci/slow` runs it.
 //! Needs Debian's package `faketime`; without it this says loudly that nothing was tested.
 #![allow(
     clippy::unwrap_used,
@@ -26,7 +26,7 @@ const EPOCH: Duration = Duration::from_secs(30);
 const SHIFTS: [i64; 5] = [1, -1, 60, -60, -7200];
 
 #[test]
-#[ignore = "ten minutes of real time"]
+#[ignore = "two minutes of real time"]
 fn a_wrong_clock_is_named_and_costs_no_message() {
     let Some(library) = library() else {
         println!(
