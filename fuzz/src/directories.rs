@@ -139,7 +139,8 @@ pub fn vote_seeds() -> Vec<Vec<u8>> {
         role: Role::Mix,
         family: node.family,
     };
-    let published = UnixTime(network.schedule().start(EPOCH).0 - 60_000);
+    // So that it counts.
+    let published = UnixTime(VoteTimes::of(&network, EPOCH).start.0 - 60_000);
     let secret = testing::node_secret(SEED, 0);
     let signed = SignedDescriptor::sign(node, published, &secret, network.id());
     let ballot = Ballot {
@@ -149,7 +150,7 @@ pub fn vote_seeds() -> Vec<Vec<u8>> {
         commitment: commitment(&network, EPOCH, 1, &[5; 32]),
         admitted: vec![admitted],
         descriptors: signed.into_iter().collect(),
-        suspects: Vec::new(),
+        suspects: vec![NodeId::of(&secret.public())],
     };
     assert!(
         ballot

@@ -190,7 +190,9 @@ fn directories() -> impl Iterator<Item = Vec<u8>> {
     };
     let bodies: Vec<_> = documents.iter().filter_map(body).take(2).collect();
     let documents: Vec<_> = documents.iter().map(|d| led_by(0, d)).collect();
-    documents.into_iter().chain(bodies)
+    // With marks, which version 1 has not.
+    let marked: Vec<_> = rows("marked").iter().map(|d| led_by(0, d)).collect();
+    documents.into_iter().chain(bodies).chain(marked)
 }
 
 /// Batches of each size, of one kind and of all, with α that are special and α that are not.
