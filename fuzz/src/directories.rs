@@ -4,7 +4,7 @@ use directory::testing::{self, authority_secret, nobodys_key};
 use directory::vote::{Ballot, Statement, StatementKind, Vote, VoteTimes, commitment};
 use directory::{
     Admitted, Bootstrap, Directory, Network, NetworkAuthority, Parameters, Role, SignedDescriptor,
-    SignedDirectory, SplitProof, quorum,
+    SignedDirectory, SignedReport, SplitProof, quorum,
 };
 use std::sync::OnceLock;
 use std::time::Duration;
@@ -37,6 +37,18 @@ fn network(n: usize) -> Network {
 
 fn directory(epoch: Epoch) -> Directory {
     testing::directory(SEED, 1, 1, epoch, Parameters::localnet(), nobodys_key).0
+}
+
+/// A report against the directory of the frozen ones: it is of a node of that, or has a name.
+pub(crate) fn report(signed: &SignedReport) {
+    static MAP: OnceLock<Directory> = OnceLock::new();
+    let map = MAP.get_or_init(|| {
+        testing::directory(SEED, 2, 1, EPOCH, Parameters::localnet(), nobodys_key).0
+    });
+    match signed.verify(&map.network, map) {
+        Ok(()) => assert!(map.position(&NodeId::of(&signed.reporter)).is_some()),
+        Err(why) => assert!(!why.to_string().is_empty()),
+    }
 }
 
 /// Any body, signed by the one authority of its network.

@@ -19,7 +19,7 @@ pub use messages::{cell, contact_card, sealed};
 pub use packets::unwrap;
 pub use pieces::pieces;
 
-use directory::{Directory, SignedDescriptor, SignedDirectory, testing};
+use directory::{Directory, SignedDescriptor, SignedDirectory, SignedReport, testing};
 use wire::frame::Frame;
 use wire::geometry::{FRAME_LEN, PLAINTEXT_LEN, SURB_LEN};
 use wire::request::{Envelope, Reply};
@@ -97,8 +97,12 @@ pub fn directory(data: &[u8]) {
     }
 }
 
-/// A descriptor that can be read has one encoding, and can be judged.
+/// A descriptor, or a report on loops, that can be read has one encoding, and can be judged.
 pub fn descriptor(data: &[u8]) {
+    if let Ok(signed) = SignedReport::decode(data) {
+        assert!(signed.encode() == data);
+        directories::report(&signed);
+    }
     if let Ok(signed) = SignedDescriptor::decode(data) {
         assert!(signed.encode() == data);
         let _ = signed.verify(&testing::network_id(1));

@@ -21,7 +21,8 @@ pub(crate) fn write() {
     save("unwrap", packets());
     save("backends", batches());
     save("directory", directories());
-    save("descriptor", rows("descriptors").into_iter());
+    let reports = rows("reports");
+    save("descriptor", rows("descriptors").into_iter().chain(reports));
     // Nothing changed; the epoch, the network, a name of the directory before; one byte more.
     let changes: [&[u8]; 5] = [
         &[],
