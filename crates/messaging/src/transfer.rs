@@ -7,7 +7,7 @@
 //!             ◀───────────── FileAccept: 1 to 4 bulk inboxes ──── opens them at different gateways
 //!   record 0, 4, 8 … ──────▶ bulk inbox A ────────────────────▶   writes them down by index,
 //!   record 1, 5, 9 … ──────▶ bulk inbox B ────────────────────▶   acknowledges what is durable
-//!             ◀───────────── FileProgress every quarter window ── first missing, and what is beyond
+//!             ◀───────────── FileAccept every quarter window ──── first missing, and what is beyond
 //!   window moves; what is     …
 //!   reported lost goes again  ◀── FileProgress, complete ──────── checks the hash, closes the inboxes
 //! ```
@@ -42,8 +42,8 @@ pub const INBOXES_MAX: usize = 4;
 pub const SPAN: u32 = 2048;
 /// Most cells in one inbox, whatever its quota.
 pub const INBOX_WINDOW_MAX: u32 = 128;
-/// Records asked of the owner, or on their way to an inbox, at once. Each takes 2 KB.
-pub const IN_FLIGHT_MAX: usize = 64;
+/// Records of one inbox that are asked of the owner, or on their way there, at once. Each takes 2 KB.
+pub const UNDER_WAY_MAX: usize = 16;
 
 /// How a file falls into records.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

@@ -30,6 +30,9 @@ const NATURAL: f64 = 0.02;
 const EVERYWHERE: f64 = 0.5;
 /// What the others lose where none of them works.
 const UNKNOWN: f64 = 0.3;
+/// A gateway counts among the others while at most so many replies for each gateway came or did not come since
+/// its last: one that left the directory is asked no more, and what it lost last is no measure of today.
+const LATELY: u64 = 64;
 /// Odds, as logarithms, by which a gateway is declared failing (10⁹) and back (10⁴).
 const CONDEMN: f64 = 20.7;
 const ACQUIT: f64 = 9.2;
@@ -50,6 +53,8 @@ pub struct GatewayLosses {
     share: f64,
     evidence: f64,
     failing: bool,
+    /// Of all outcomes, the number of its last.
+    last: u64,
 }
 
 impl GatewayLosses {
@@ -103,17 +108,21 @@ impl GatewayLosses {
 
 /// Losses by gateway.
 #[derive(Clone, Debug, Default)]
-pub struct Losses(BTreeMap<NodeId, GatewayLosses>);
+pub struct Losses {
+    by_gateway: BTreeMap<NodeId, GatewayLosses>,
+    /// Counts outcomes.
+    outcomes: u64,
+}
 
 impl Losses {
     /// What is known of each gateway.
     pub fn iter(&self) -> impl Iterator<Item = (&NodeId, &GatewayLosses)> {
-        self.0.iter()
+        self.by_gateway.iter()
     }
 
     /// Over all gateways.
     pub fn total(&self) -> GatewayLosses {
-        self.0
+        self.by_gateway
             .values()
             .fold(GatewayLosses::default(), |mut sum, g| {
                 sum.sent += g.sent;
@@ -128,7 +137,7 @@ impl Losses {
 
     /// See [`GatewayLosses::failing`].
     pub fn failing(&self, gateway: &NodeId) -> bool {
-        self.0.get(gateway).is_some_and(|g| g.failing)
+        self.by_gateway.get(gateway).is_some_and(|g| g.failing)
     }
 
     pub(super) fn sent(&mut self, gateway: NodeId) {
@@ -166,16 +175,20 @@ impl Losses {
 
     fn outcome(&mut self, gateway: &NodeId, lost: bool) -> Option<bool> {
         let others = self.others(gateway);
-        let g = self.0.get_mut(gateway)?;
+        self.outcomes += 1;
+        let g = self.by_gateway.get_mut(gateway)?;
+        g.last = self.outcomes;
         g.count(lost);
         g.weigh(lost, others?)
     }
 
     /// What the others lose that work; `None` where there is none to compare with.
     fn others(&self, gateway: &NodeId) -> Option<f64> {
-        let others = || self.0.iter().filter(|(id, _)| *id != gateway);
+        let others = || self.by_gateway.iter().filter(|(id, _)| *id != gateway);
         let (mut sum, mut count) = (0.0, 0_u32);
-        for (_, g) in others().filter(|(_, g)| !g.failing) {
+        let lately = self.by_gateway.len() as u64 * LATELY;
+        let asked = |g: &GatewayLosses| self.outcomes.saturating_sub(g.last) <= lately;
+        for (_, g) in others().filter(|(_, g)| !g.failing && asked(g)) {
             sum += g.share;
             count += 1;
         }
@@ -188,10 +201,11 @@ impl Losses {
     }
 
     fn entry(&mut self, gateway: NodeId) -> Option<&mut GatewayLosses> {
-        if !self.0.contains_key(&gateway) && self.0.len() >= GATEWAYS_MAX {
+        let known = self.by_gateway.contains_key(&gateway);
+        if !known && self.by_gateway.len() >= GATEWAYS_MAX {
             return None;
         }
-        Some(self.0.entry(gateway).or_default())
+        Some(self.by_gateway.entry(gateway).or_default())
     }
 }
 
@@ -248,6 +262,20 @@ mod tests {
         let mut losses = Losses::default();
         let news = after(&mut losses, 200, [(A, 0.01), (B, 0.6), (C, 0.01)]);
         assert!(matches!(news[..], [(_, B, true), ..]), "{news:?}");
+    }
+
+    /// Everything is lost for a while, which condemns nobody, and one of them is in no directory after that.
+    #[test]
+    fn what_one_lost_that_is_gone_is_no_measure_of_the_others() {
+        let mut losses = Losses::default();
+        let all = [(A, 1.0), (B, 1.0), (C, 1.0)];
+        assert_eq!(after(&mut losses, 200, all), []);
+        let news = after(&mut losses, 200, [(A, 0.01), (B, 0.01), (A, 0.01)]);
+        assert_eq!(news, []);
+        let news = after(&mut losses, 50, [(A, 0.01), (B, 1.0), (A, 0.01)]);
+        assert!(matches!(news[..], [(_, B, true)]), "{news:?}");
+        let news = after(&mut losses, 50, [(A, 0.01), (B, 0.01), (A, 0.01)]);
+        assert!(matches!(news[..], [(_, B, false)]), "{news:?}");
     }
 
     #[test]

@@ -15,6 +15,7 @@ use crate::transfer::formats::Report;
 use crate::transfer::receive::{Control, Stage as Part};
 use crate::transfer::select::gateways;
 use crate::transfer::{CancelReason, FileKey, FileOffer, FileProgress, ReceiveTransfer, Shape};
+use std::collections::BTreeSet;
 use wire::ids::{InboxAddress, InboxId, NodeId, WriteToken};
 use wire::request::Cell;
 use wire::time::{Instant, UnixTime};
@@ -391,7 +392,8 @@ impl Messenger {
         }
     }
 
-    /// Opens inboxes at gateways that are of use, and gives up those at others.
+    /// Opens inboxes at gateways that are of use, and gives up those at others. Where a gateway fails,
+    /// another takes its place, and where there is none it is better than nothing.
     fn choose_inboxes(&mut self, id: &ContactId, message: &MessageId, now: Instant) {
         let pace = self.transfer_pace();
         let (Some(view), Some(receiving)) = (&self.view, self.receiving.get_mut(&(*id, *message)))
@@ -405,16 +407,34 @@ impl Messenger {
             return;
         }
         transfer.handle_pace(pace);
-        let bad = |g: &NodeId| !view.usable(g) || view.failing.contains(g);
-        let lost = transfer.inboxes().filter(|a| bad(&a.gateway));
-        let lost: Vec<InboxId> = lost.map(|a| a.inbox).collect();
+        let gone = transfer.inboxes().filter(|a| !view.usable(&a.gateway));
+        let mut lost: Vec<InboxId> = gone.map(|a| a.inbox).collect();
         for inbox in &lost {
             transfer.lose_inbox(inbox, now);
         }
-        let present: Vec<NodeId> = transfer.inboxes().map(|a| a.gateway).collect();
-        let count = transfer.inboxes_wanted();
-        let (directory, entry, avoid) = (&view.directory, &view.entry, &view.failing);
-        let chosen = gateways(directory, entry, avoid, &present, count, &mut self.keys);
+        let (directory, entry, failing) = (&view.directory, &view.entry, &view.failing);
+        let mut present: Vec<NodeId> = transfer.inboxes().map(|a| a.gateway).collect();
+        let poor = transfer.inboxes().filter(|a| failing.contains(&a.gateway));
+        let mut poor: Vec<InboxId> = poor.map(|a| a.inbox).collect();
+        let room = transfer.inboxes_wanted();
+        let most = room + poor.len();
+        let mut chosen = gateways(directory, entry, failing, &present, most, &mut self.keys);
+        poor.truncate(chosen.len().saturating_sub(room));
+        for inbox in &poor {
+            transfer.lose_inbox(inbox, now);
+        }
+        lost.append(&mut poor);
+        present.extend(&chosen);
+        let left = room.saturating_sub(chosen.len());
+        let none = BTreeSet::new();
+        chosen.extend(gateways(
+            directory,
+            entry,
+            &none,
+            &present,
+            left,
+            &mut self.keys,
+        ));
         let mut fresh = Vec::new();
         for gateway in chosen {
             let address = InboxAddress {
@@ -425,6 +445,7 @@ impl Messenger {
             transfer.add_inbox(address.clone());
             fresh.push(address);
         }
+        transfer.handle_poor(&|gateway| failing.contains(gateway), now);
         let purpose = Purpose::Bulk {
             contact: *id,
             transfer: *message,

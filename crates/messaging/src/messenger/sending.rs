@@ -5,14 +5,14 @@ use super::contacts::Contact;
 use super::dispatch::{Turn, What};
 use super::files::Heard;
 use super::notes::NoteName;
-use super::{Earliest, Messenger, rows};
+use super::{Earliest, Messenger, View, rows};
 use crate::draft::{BlobRef, BlobWant, FileRef};
 use crate::event::{Event, FailReason, MessageId, MessageState};
 use crate::identity::ContactId;
 use crate::inner::Inner;
 use crate::order::{DepositHandle, DepositOutcome, FlowKind, Order};
 use crate::records::Table;
-use crate::transfer::send::SendAction;
+use crate::transfer::send::{Reach, SendAction};
 use crate::transfer::{CancelReason, FileAccept, FileOffer, FileProgress, SendTransfer};
 use std::collections::BTreeMap;
 use wire::ids::NodeId;
@@ -45,6 +45,17 @@ impl Sending {
     }
 }
 
+impl View {
+    /// What a file's sender may put at a gateway.
+    fn reach(&self, gateway: &NodeId) -> Reach {
+        match (self.usable(gateway), self.failing.contains(gateway)) {
+            (false, _) => Reach::None,
+            (true, true) => Reach::Poor,
+            (true, false) => Reach::Good,
+        }
+    }
+}
+
 impl Messenger {
     pub(super) fn write_sending(&mut self, id: &ContactId, seq: u64) {
         let Some(sending) = self.sending.get_mut(&(*id, seq)) else {
@@ -62,10 +73,11 @@ impl Messenger {
         let Some(view) = &self.view else {
             return;
         };
-        let usable = |g: &NodeId| view.usable(g) && !view.failing.contains(g);
         for sending in self.sending.values_mut() {
             sending.transfer.handle_pace(pace);
-            sending.transfer.handle_usable(&usable);
+            sending
+                .transfer
+                .handle_reach(&|gateway| view.reach(gateway));
         }
     }
 
@@ -77,10 +89,10 @@ impl Messenger {
         let Some(view) = &self.view else {
             return;
         };
-        let usable = |g: &NodeId| view.usable(g) && !view.failing.contains(g);
         if let Some(sending) = self.sending.get_mut(&(*from, seq)) {
+            let reach = |gateway: &NodeId| view.reach(gateway);
             // A report that contradicts the file is ignored: the next one may not.
-            let _ = sending.transfer.handle_accept(accept, &usable, now);
+            let _ = sending.transfer.handle_accept(accept, &reach, now);
         }
         self.offer_is_there(from, seq);
         self.write_sending(from, seq);

@@ -2,19 +2,24 @@
 //! told about it. Not here: who opens the inboxes and carries the reports ([`crate::Messenger`]),
 //! where the bytes go and who hashes them (`clientd`).
 //!
-//! - An **accept** says where to: when the first inboxes stand, when one is lost or another stands,
-//!   when nothing came for long (it then says *idle*, with ever longer waits), and when asked.
-//! - A **progress** says what is here: after every quarter of the sender's window, when something came
-//!   and then nothing more for a while, and when the file is complete.
+//! - An **accept** says where to and what is here: when the first inboxes stand, when one is lost or another
+//!   stands, after every quarter of the sender's window, when something came and then nothing more for a
+//!   while, when nothing came for long (it then says *idle*, with ever longer waits), and when asked.
+//! - A **progress** says only what is here: while others of the inboxes are still being opened, and when the
+//!   file is complete.
 //!
-//! At most one of them waits at a time; the newest says it all.
+//! At most one of them waits at a time, and any may be lost, or overtaken by the next: the newest accept
+//! says it all.
+//!
+//! An inbox at a gateway that fails is not named while two others are (one of them may be at the sender's
+//! own entry, which only the sender knows); what lies there is still read.
 
 use super::bitmap::Bitmap;
 use super::bulk::{self, BulkError};
 use super::formats::{FileAccept, FileProgress, Report};
 use super::{FileKey, INBOXES_MAX, Pace, Shape};
 use crate::event::MessageId;
-use wire::ids::{InboxAddress, InboxId};
+use wire::ids::{InboxAddress, InboxId, NodeId};
 use wire::request::Cell;
 use wire::time::Instant;
 use zeroize::Zeroizing;
@@ -44,7 +49,12 @@ pub type Taken = Option<(u32, Zeroizing<Vec<u8>>)>;
 struct BulkInbox {
     address: InboxAddress,
     open: bool,
+    /// Its gateway answers far less than others.
+    poor: bool,
 }
+
+/// With so many inboxes at gateways that work no other is named.
+const GOOD_ENOUGH: usize = 2;
 
 /// See the module.
 pub struct ReceiveTransfer {
@@ -127,9 +137,31 @@ impl ReceiveTransfer {
     /// Another inbox is being opened.
     pub fn add_inbox(&mut self, address: InboxAddress) {
         if self.inboxes_wanted() > 0 {
-            let open = false;
-            self.inboxes.push(BulkInbox { address, open });
+            self.inboxes.push(BulkInbox {
+                address,
+                open: false,
+                poor: false,
+            });
         }
+    }
+
+    /// Gateways fail, or are back.
+    pub fn handle_poor(&mut self, poor: &dyn Fn(&NodeId) -> bool, now: Instant) {
+        let before = self.named();
+        for inbox in &mut self.inboxes {
+            inbox.poor = poor(&inbox.address.gateway);
+        }
+        if self.named() != before {
+            self.accept_soon(now);
+        }
+    }
+
+    /// The inboxes that the sender is to use.
+    fn named(&self) -> Vec<InboxAddress> {
+        let open = || self.inboxes.iter().filter(|i| i.open);
+        let few = open().filter(|i| !i.poor).count() < GOOD_ENOUGH;
+        let named = open().filter(|i| few || !i.poor);
+        named.map(|i| i.address.clone()).collect()
     }
 
     /// An inbox stands. Said again when it is prolonged.
@@ -153,9 +185,9 @@ impl ReceiveTransfer {
         lost
     }
 
-    /// At once when all stand; else the others get a while.
+    /// At once when all stand that will; else the others get a while.
     fn accept_soon(&mut self, now: Instant) {
-        let at = match self.inboxes.iter().all(|i| i.open) {
+        let at = match self.inboxes.iter().all(|i| i.open || i.poor) {
             true => now,
             false => now + self.pace.patience / 4,
         };
@@ -228,15 +260,17 @@ impl ReceiveTransfer {
     }
 
     fn quarter_window(&self) -> u32 {
-        let open = self.inboxes.iter().filter(|i| i.open).count() as u32;
-        (open * self.pace.inbox_window / 4).max(1)
+        let named = self.named().len() as u32;
+        (named * self.pace.inbox_window / 4).max(1)
     }
 
     /// What the sender should be told now. Changes what is remembered: write it down first.
     pub fn poll_control(&mut self, now: Instant) -> Option<Control> {
         let due = |at: Option<Instant>| at.is_some_and(|at| at <= now);
-        let open = self.inboxes.iter().filter(|i| i.open);
-        let inboxes: Vec<InboxAddress> = open.map(|i| i.address.clone()).collect();
+        let inboxes = match self.stage {
+            Stage::Receiving => self.named(),
+            Stage::Checking | Stage::Complete => Vec::new(),
+        };
         let accept = due(self.accept_at) && !inboxes.is_empty();
         if due(self.accept_at) {
             self.accept_at = None;
@@ -249,13 +283,15 @@ impl ReceiveTransfer {
         self.number = self.number.saturating_add(1);
         let report = self.report(now);
         let transfer = self.id;
-        Some(match accept {
-            true => Control::Accept(FileAccept {
+        // Others are being opened: what the sender knows holds until they are, or do not come.
+        let waits = self.accept_at.is_some();
+        Some(match inboxes.is_empty() || waits {
+            false => Control::Accept(FileAccept {
                 transfer,
                 report,
                 inboxes,
             }),
-            false => Control::Progress(FileProgress { transfer, report }),
+            true => Control::Progress(FileProgress { transfer, report }),
         })
     }
 
@@ -306,6 +342,7 @@ impl ReceiveTransfer {
         let closed = |address| BulkInbox {
             address,
             open: false,
+            poor: false,
         };
         self.inboxes = inboxes.into_iter().map(closed).collect();
     }

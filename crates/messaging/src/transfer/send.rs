@@ -2,14 +2,15 @@
 //!
 //! A record is *in flight* from the moment its bytes are asked for until a report confirms it. It goes
 //! again when its inbox refused it or is not the receiver's any more, when records that were stored
-//! long after it in the same inbox are confirmed and it is not, or when the receiver says that
-//! nothing comes any more. Bounded: [`IN_FLIGHT_MAX`] records with their bytes, a window of
+//! long after it in the same inbox are confirmed and it is not, when many of other inboxes are and none of
+//! its own, or when the receiver says that nothing comes any more. Bounded: [`UNDER_WAY_MAX`] records of each
+//! inbox with their bytes, so that one whose gateway is silent holds up no other, a window of
 //! numbers for the rest, [`SPAN`] numbers beyond the first missing one.
 //!
 //! Not here: how a choice becomes a deposit ([`crate::Messenger`]), and the cell ([`super::bulk`]).
 
 use super::formats::{FileAccept, Report};
-use super::{FileKey, IN_FLIGHT_MAX, Pace, SPAN, Shape, bulk};
+use super::{FileKey, Pace, SPAN, Shape, UNDER_WAY_MAX, bulk};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 use wire::ids::{CellId, InboxAddress, InboxId, NodeId};
@@ -19,6 +20,9 @@ use wire::time::Instant;
 /// Fetching is not in the order of storing, by about the fetches on their way. A record is lost when
 /// one that was stored so many records after it is confirmed.
 const REORDER: u64 = 32;
+/// A receiver asks all its inboxes equally often. One is taken for dead when so many records of others were
+/// confirmed since the last of its own: by chance that happens once in 10¹⁶ times beside three others.
+const SILENT: u64 = 128;
 /// Wait after a refusal, doubled with each, and the longest.
 const RETRY: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(300));
 
@@ -48,8 +52,20 @@ pub struct RecordCell {
     pub cell: Cell,
 }
 
+/// What is known of a gateway.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Reach {
+    /// Not in the directory, or the own entry.
+    None,
+    /// It answers far less than others: it is used where no other is left.
+    Poor,
+    /// Nothing is wrong with it.
+    Good,
+}
+
 struct Stripe {
     address: InboxAddress,
+    reach: Reach,
     usable: bool,
     /// Records of ours that lie there or are on their way.
     cells: u32,
@@ -59,6 +75,10 @@ struct Stripe {
     stored: u64,
     /// Newest place in that order that is confirmed.
     confirmed: u64,
+    /// Records of other inboxes that were confirmed since the last of this one, or since something lies here.
+    passed: u64,
+    /// They were too many: until something is confirmed, one cell at a time asks.
+    silent: bool,
 }
 
 #[derive(Clone, Copy)]
@@ -152,12 +172,12 @@ impl SendTransfer {
     pub fn handle_accept(
         &mut self,
         accept: &FileAccept,
-        usable: &dyn Fn(&NodeId) -> bool,
+        reach: &dyn Fn(&NodeId) -> Reach,
         now: Instant,
     ) -> Result<(), Nonsense> {
         if self.take_report(&accept.report, now)? {
             self.take_inboxes(&accept.inboxes);
-            self.handle_usable(usable);
+            self.handle_reach(reach);
         }
         Ok(())
     }
@@ -169,10 +189,18 @@ impl SendTransfer {
 
     /// The entry gateway or the state of gateways changed: what is on its way to one that is of no
     /// use goes elsewhere. What is stored there can still be read.
-    pub fn handle_usable(&mut self, usable: &dyn Fn(&NodeId) -> bool) {
+    pub fn handle_reach(&mut self, reach: &dyn Fn(&NodeId) -> Reach) {
+        for stripe in &mut self.stripes {
+            stripe.reach = reach(&stripe.address.gateway);
+        }
+        let any_good = self.stripes.iter().any(|s| s.reach == Reach::Good);
         let mut gone = BTreeSet::new();
         for stripe in &mut self.stripes {
-            stripe.usable = usable(&stripe.address.gateway);
+            stripe.usable = match stripe.reach {
+                Reach::None => false,
+                Reach::Poor => !any_good,
+                Reach::Good => true,
+            };
             if !stripe.usable {
                 gone.insert(stripe.address.inbox);
             }
@@ -285,8 +313,7 @@ impl SendTransfer {
         if let Some(action) = self.actions.pop_front() {
             return Some(action);
         }
-        let busy = |f: &&Flight| !matches!(f.step, Step::Stored { .. });
-        if self.complete || self.flight.values().filter(busy).count() >= IN_FLIGHT_MAX {
+        if self.complete {
             return None;
         }
         let (index, attempts) = self.candidate()?;
@@ -319,12 +346,18 @@ impl SendTransfer {
 
     /// The stripe of a record: its own, one further with each attempt; or else the emptiest.
     fn place(&self, index: u32, attempts: u8, now: Instant) -> Option<usize> {
+        let under_way = |inbox: &InboxId| {
+            let busy = |f: &&Flight| f.inbox == *inbox && !matches!(f.step, Step::Stored { .. });
+            self.flight.values().filter(busy).count()
+        };
         let free = |s: &Stripe| {
-            let room = match s.refusals {
-                0 => self.pace.inbox_window,
-                _ => 1,
-            };
-            s.usable && s.not_before <= now && s.cells < room
+            // After a refusal one asks.
+            let most = if s.refusals == 0 { UNDER_WAY_MAX } else { 1 };
+            let window = if s.silent { 1 } else { self.pace.inbox_window };
+            s.usable
+                && s.not_before <= now
+                && s.cells < window
+                && under_way(&s.address.inbox) < most
         };
         let count = self.stripes.len();
         let own = (index as usize).checked_add(usize::from(attempts))?;
@@ -380,10 +413,12 @@ impl SendTransfer {
         let here = |i: u32| i < base || beyond.contains(&i);
         self.again.retain(|i, _| !here(*i));
         let done: Vec<u32> = self.flight.keys().copied().filter(|i| here(*i)).collect();
+        let mut of_each: BTreeMap<InboxId, u64> = BTreeMap::new();
         for index in done {
             let Some(flight) = self.flight.remove(&index) else {
                 continue;
             };
+            *of_each.entry(flight.inbox).or_default() += 1;
             let order = match flight.step {
                 Step::Stored { order, .. } => order,
                 Step::UnderWay { .. } => {
@@ -393,7 +428,7 @@ impl SendTransfer {
                 Step::Wanted => 0,
             };
             if let Some(stripe) = self.stripe(&flight.inbox) {
-                stripe.cells -= 1;
+                stripe.cells = stripe.cells.saturating_sub(1);
                 stripe.confirmed = stripe.confirmed.max(order);
             }
         }
@@ -403,6 +438,30 @@ impl SendTransfer {
             Step::Stored { order, .. } => newest.get(&f.inbox) > Some(&(order + REORDER)),
             Step::Wanted | Step::UnderWay { .. } => false,
         });
+        self.notice_silent(&of_each);
+    }
+
+    /// An inbox of which nothing is confirmed while much of others is: its gateway is gone, or the receiver
+    /// does not read it, and did not say so yet.
+    fn notice_silent(&mut self, confirmed: &BTreeMap<InboxId, u64>) {
+        let all: u64 = confirmed.values().sum();
+        let mut silent = BTreeSet::new();
+        for stripe in &mut self.stripes {
+            let inbox = stripe.address.inbox;
+            let lies = |f: &Flight| f.inbox == inbox && matches!(f.step, Step::Stored { .. });
+            if confirmed.contains_key(&inbox) {
+                (stripe.passed, stripe.silent) = (0, false);
+            } else if self.flight.values().any(lies) {
+                stripe.passed += all;
+            } else {
+                stripe.passed = 0;
+            }
+            if stripe.passed > SILENT {
+                (stripe.passed, stripe.silent) = (0, true);
+                silent.insert(inbox);
+            }
+        }
+        self.requeue(|f| silent.contains(&f.inbox) && matches!(f.step, Step::Stored { .. }));
     }
 
     /// Those that stay keep their state; what lies in one that goes, goes again.
@@ -417,12 +476,15 @@ impl SendTransfer {
                 Some(place) => old.swap_remove(place),
                 None => Stripe {
                     address: address.clone(),
+                    reach: Reach::None,
                     usable: false,
                     cells: 0,
                     refusals: 0,
                     not_before: Instant::ZERO,
                     stored: 0,
                     confirmed: 0,
+                    passed: 0,
+                    silent: false,
                 },
             });
         }

@@ -1,6 +1,7 @@
 //! Whole transfers between the two halves, over gateways and a way for reports that lose, delay and
 //! reorder, with restarts and dying gateways; what hostile reports do; frozen bytes.
 
+mod absence;
 mod hostile;
 mod network;
 mod vectors;

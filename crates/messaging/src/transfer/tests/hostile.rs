@@ -2,7 +2,7 @@
 //! ignored as a whole.
 
 use super::super::receive::{Control, ReceiveTransfer, Stage};
-use super::super::send::{Nonsense, SendAction};
+use super::super::send::{Nonsense, Reach, SendAction};
 use super::super::*;
 use super::network::gateway;
 use crate::event::MessageId;
@@ -110,10 +110,14 @@ proptest! {
                 Act::Accept(report, inboxes) => {
                     let inboxes = inboxes.into_iter().map(address).collect();
                     let accept = FileAccept { transfer: MessageId([1; 16]), report, inboxes };
-                    let _ = sender.handle_accept(&accept, &|_| true, now);
+                    let _ = sender.handle_accept(&accept, &|_| Reach::Good, now);
                 }
                 Act::Progress(report) => { let _ = sender.handle_progress(&report, now); }
-                Act::Usable(bits) => sender.handle_usable(&|id: &NodeId| bits & id.0[0] != 0),
+                Act::Usable(bits) => sender.handle_reach(&|id: &NodeId| match bits & id.0[0] {
+                    0 => Reach::None,
+                    1 => Reach::Poor,
+                    _ => Reach::Good,
+                }),
                 Act::Poll(times) => for _ in 0..times {
                     match sender.poll_action(now) {
                         Some(SendAction::Want(index)) => {
@@ -142,7 +146,7 @@ proptest! {
                     let mut r = Reader::new(&bytes);
                     sender = SendTransfer::decode(&mut r, pace(), now).unwrap();
                     prop_assert!(r.finish().is_ok());
-                    sender.handle_usable(&|_| true);
+                    sender.handle_reach(&|_| Reach::Good);
                 }
             }
             // What was confirmed stays confirmed.
@@ -223,10 +227,10 @@ fn an_older_accept_brings_confirmations_and_no_inboxes() {
         inboxes: vec![address(inbox)],
     };
     sender
-        .handle_accept(&accept(2, 0, 1), &|_| true, at(1))
+        .handle_accept(&accept(2, 0, 1), &|_| Reach::Good, at(1))
         .unwrap();
     sender
-        .handle_accept(&accept(1, 7, 2), &|_| true, at(1))
+        .handle_accept(&accept(1, 7, 2), &|_| Reach::Good, at(1))
         .unwrap();
     assert_eq!(sender.done(), 7 * FILE_RECORD_LEN as u64);
     assert_eq!(sender.poll_action(at(1)), Some(SendAction::Want(7)));
@@ -245,7 +249,9 @@ fn bytes_of_another_length_are_an_error_and_late_ones_nothing() {
         report: report(1, 0, &[]),
         inboxes: vec![address(1)],
     };
-    sender.handle_accept(&accept, &|_| true, at(1)).unwrap();
+    sender
+        .handle_accept(&accept, &|_| Reach::Good, at(1))
+        .unwrap();
     assert_eq!(sender.poll_action(at(1)), Some(SendAction::Want(0)));
     assert_eq!(sender.handle_record(0, &[0; 5]).err(), Some(Nonsense));
     assert!(matches!(
@@ -308,7 +314,7 @@ fn a_sender_of_junk_gets_nowhere() {
     assert!(receiver.poll_control(at(2)).is_none());
     assert!(matches!(
         receiver.poll_control(at(4)),
-        Some(Control::Progress(_))
+        Some(Control::Accept(_))
     ));
     assert!(receiver.poll_control(at(9)).is_none());
 }

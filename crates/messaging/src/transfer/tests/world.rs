@@ -1,7 +1,7 @@
 //! Gateways as maps of inboxes, two halves with their rows, and time in tenths of a second.
 
 use super::super::receive::{Control, Stage};
-use super::super::send::SendAction;
+use super::super::send::{Reach, SendAction};
 use super::super::*;
 use super::network::{directory, gateway};
 use crate::event::MessageId;
@@ -46,6 +46,13 @@ struct Deposit {
     cell_id: CellId,
     cell: Cell,
     left: bool,
+}
+
+fn reach(gateway: &NodeId, entry: &NodeId, dead: &BTreeSet<NodeId>) -> Reach {
+    match gateway != entry && !dead.contains(gateway) {
+        true => Reach::Good,
+        false => Reach::None,
+    }
 }
 
 type Rows = (Vec<u8>, BTreeMap<u32, Vec<u8>>, BTreeMap<u32, Vec<u8>>);
@@ -140,7 +147,7 @@ impl World {
             let (numbers, actions) = self.sender.held();
             let bound = (SPAN + 4 * INBOX_WINDOW_MAX) as usize;
             assert!(numbers <= bound && actions <= bound, "{numbers} {actions}");
-            assert!(self.deposits_under_way.len() <= IN_FLIGHT_MAX);
+            assert!(self.deposits_under_way.len() <= UNDER_WAY_MAX * INBOXES_MAX);
         }
         assert_eq!(self.receiver.stage(), Stage::Complete);
         let written: Vec<u8> = self.receiver_rows.2.values().flatten().copied().collect();
@@ -183,8 +190,7 @@ impl World {
 
     fn tell_usable(&mut self) {
         let (entry, dead) = (self.entry_of_sender, self.dead.clone());
-        self.sender
-            .handle_usable(&|id| *id != entry && !dead.contains(id));
+        self.sender.handle_reach(&|id| reach(id, &entry, &dead));
     }
 
     fn restart_sender(&mut self) {
@@ -301,7 +307,7 @@ impl World {
             return;
         }
         let (entry, dead) = (self.entry_of_sender, self.dead.clone());
-        let usable = |id: &NodeId| *id != entry && !dead.contains(id);
+        let reach = |id: &NodeId| reach(id, &entry, &dead);
         let mut w = Writer::default();
         match letter {
             Letter::Control(Control::Accept(accept)) => {
@@ -311,7 +317,7 @@ impl World {
                 assert!(bytes.len() < crate::suite1::INNER_ONE_CELL);
                 let accept = FileAccept::decode(Reader::new(&bytes)).unwrap();
                 self.sender
-                    .handle_accept(&accept, &usable, self.now)
+                    .handle_accept(&accept, &reach, self.now)
                     .unwrap();
             }
             Letter::Control(Control::Progress(progress)) => {
