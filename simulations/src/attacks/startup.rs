@@ -98,8 +98,8 @@ fn run(setting: &Setting, progress: Progress<'_>) -> Result<Findings, AttackErro
     findings.figures.push(Figure {
         id: "startup-users".into(),
         title: "A12: Mizzle with few users".into(),
-        caption: "Probability that the likeliest user is the right one, by the exact posterior of whoever sees all links, at the \
-                  rates of a real network; 95 % intervals over groups of messages. No cover hides one among three."
+        caption: "Best guess over users of whoever sees all links, at the rates of a real network; 95 % intervals (Clopper-Pearson). \
+                  No cover hides one among three."
             .into(),
         x: Axis::log("users online"),
         y: Axis::log("best guess over users (probability)"),

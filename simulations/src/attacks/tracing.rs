@@ -56,8 +56,8 @@ fn grouped(outcome: &Outcome, of: impl Fn(&crate::outcome::Tracked) -> f64) -> I
     normal(value, error, outcome.tracked.len() as u64)
 }
 
-/// How often the likeliest user was the right one, beside what posteriors said of it: of an exact posterior both are the
-/// same.
+/// How often the likeliest user was the right one, beside what posteriors said of it. Of a posterior that knows all that can
+/// be known both are the same; one that says more than comes true counts ways that the message cannot have gone.
 #[derive(Default)]
 pub(super) struct Promises {
     right: u64,
@@ -81,8 +81,7 @@ impl Promises {
     }
 }
 
-/// Everything that is said of followed messages. The best guess is as good as its posterior says ([`Promises`]): rare
-/// hits would have to be counted for long.
+/// Everything that is said of followed messages. Best guesses are counted, not taken from the posterior ([`Promises`]).
 pub(super) fn measures(outcome: &Outcome, of: &str) -> Vec<Measure> {
     // Messages that were followed together share their surroundings: the error is that of their groups.
     let mean = |of: fn(&crate::outcome::Tracked) -> f64| grouped(outcome, of);
@@ -95,10 +94,10 @@ pub(super) fn measures(outcome: &Outcome, of: &str) -> Vec<Measure> {
         (Metric::ShannonMessages, mean(|t| t.entropy)),
         (Metric::ShannonDecile, quantile(&entropies, 0.1)),
         (Metric::MinEntropyMessages, mean(|t| t.min_entropy)),
-        (Metric::BestGuessMessages, mean(|t| t.best)),
+        (Metric::BestGuessMessages, hits(|t| t.hit)),
         (Metric::ShannonUsers, mean(|t| t.user_entropy)),
         (Metric::MinEntropyUsers, mean(|t| t.user_min_entropy)),
-        (Metric::BestGuessUsers, mean(|t| t.user_best)),
+        (Metric::BestGuessUsers, hits(|t| t.user_hit)),
         (Metric::Exposed, hits(|t| t.entropy < 1e-3)),
     ];
     numbers
@@ -490,13 +489,14 @@ fn designs(findings: &mut Findings, setting: &Setting) -> Result<(), AttackError
             (Metric::LatencyTail, exact(reader.quantile(0.99), n)),
             (Metric::Bandwidth, exact(bytes, 0)),
         ];
-        if let (Some(entropy), Some(guess)) =
-            (value(Metric::ShannonUsers), value(Metric::BestGuessUsers))
-        {
+        if let Some(entropy) = value(Metric::ShannonUsers) {
             h.push(Point::with(i as f64, &interval(entropy)));
+            let most = f64::from(users).log2();
             let at = Point {
                 x: latency,
-                ..Point::with(0.0, &interval(guess))
+                y: most - entropy.value,
+                low: most - entropy.high,
+                high: most - entropy.low,
             };
             let cost = match bytes {
                 b if b < 1e3 => format!("{b:.0} B/s"),
@@ -512,8 +512,6 @@ fn designs(findings: &mut Findings, setting: &Setting) -> Result<(), AttackError
     }
     let of = "all designs, 100 users";
     findings.measures.push(promises.measure(of));
-    let chance = [0.05, 50.0].map(|x| Point::plain(x, 1.0 / f64::from(users)));
-    points.push(Series::new("chance, 1/N", Shape::Dashed, chance.to_vec()));
     let names: Vec<&str> = all.iter().map(|d| d.name.as_str()).collect();
     findings.figures.push(Figure {
         id: "designs-entropy".into(),
@@ -528,12 +526,12 @@ fn designs(findings: &mut Findings, setting: &Setting) -> Result<(), AttackError
     findings.figures.push(Figure {
         id: "designs-tradeoff".into(),
         title: "A1: what a design costs and what it hides".into(),
-        caption: "Probability that the likeliest user is the right one, by the exact posterior of whoever sees all links (lower is \
-                  better; of 100 users 0.01 is chance), against the median time from the sender's tick to the reader; in \
-                  brackets what one client sends and receives. 95 % intervals over groups of messages."
+        caption: "What is missing to log2 100 bits in the entropy over users of whoever sees all links (lower is better; all of \
+                  it, 6.64 bits, is missing where a message is known), against the median time from the sender's tick to the \
+                  reader; in brackets what one client sends and receives. 95 % intervals over groups of messages."
             .into(),
         x: Axis::log("median latency (s)"),
-        y: Axis::log("best guess over users (probability)"),
+        y: Axis::log("missing entropy over users (bit)"),
         series: points,
     });
     Ok(())

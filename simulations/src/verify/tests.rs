@@ -297,7 +297,7 @@ fn parameters_of_games_and_of_disclosure_are_honoured() {
         ),
         (
             "width",
-            r#"{"mu":1,"layers":3,"width":9,"corrupt":0}"#,
+            r#"{"mu":1,"layers":3,"width":60,"corrupt":0}"#,
             true,
         ),
         (
