@@ -1,5 +1,5 @@
 //! Inboxes that come and go, and whose gateways are silent: what the receiver says of them, and what the
-//! sender makes of one of which it hears nothing. Over the whole network: `simulations/tests/absence.rs`.
+//! sender makes of one of which it hears nothing.
 
 use super::super::receive::{Control, ReceiveTransfer};
 use super::super::send::{Reach, SendAction};
