@@ -4,7 +4,7 @@
 //! |---|---|
 //! | `POST /v1/descriptor` | 200 stored or unchanged; 400, 403, 409, 422 with a line saying why |
 //! | `POST /v1/report` | 200 stored or unchanged; 400, 403, 409, 422 with a line saying why |
-//! | `GET /v1/directory` | the newest directory, binary, `ETag` is its hash; 304, 404 |
+//! | `GET /v1/directory` | the newest directory, binary, by gzip for who takes that, `ETag` is its hash; 304, 404 |
 //! | `GET /v1/directory/{epoch}` | that epoch's; 304, 404 |
 //! | `GET /v1/status` | JSON for people |
 //! | `POST /v1/vote/statement`, `/v1/vote/signature` | for other authorities, with a ticket (`ticket`); 200, 400, 403, 413, 429, 503 |
@@ -14,6 +14,7 @@
 
 use crate::eventloop::{Answered, Ballotry, Command, Found};
 use crate::lanes::{Lanes, Refused};
+use crate::packed::{Packed, takes_gzip};
 use crate::peers::{SIGNATURE_PATH, STATEMENT_PATH};
 use crate::ticket::HEADER;
 use directory::vote::{STATEMENT_MAX, Statement, VoteMessage};
@@ -21,7 +22,9 @@ use directory::{
     Accepted, DESCRIPTOR_MAX, DOCUMENT_MAX, DescriptorRefused, REPORT_MAX, ReportRefused,
     SignedDescriptor, SignedDirectory, SignedReport, hex,
 };
-use hyper::header::{CACHE_CONTROL, ETAG, HeaderMap, HeaderValue, IF_NONE_MATCH};
+use hyper::header::{
+    CACHE_CONTROL, CONTENT_ENCODING, ETAG, HeaderMap, HeaderValue, IF_NONE_MATCH, VARY,
+};
 use runtime::clock::Clock;
 use runtime::http::{Method, Request, Response, StatusCode, read_short_body, respond, text};
 use runtime::node::peer_clocks::TIME_HEADER;
@@ -40,6 +43,7 @@ pub(crate) struct Api {
     pub(crate) lanes: Arc<Lanes>,
     pub(crate) body_timeout: Duration,
     pub(crate) clock: Clock,
+    pub(crate) packed: Packed,
 }
 
 /// Every answer says what time it is here, so that whoever asks can compare.
@@ -56,6 +60,7 @@ async fn route(request: Request, api: Api) -> Response {
     let Api {
         commands,
         body_timeout,
+        packed,
         ..
     } = api.clone();
     let path = request.uri().path().to_owned();
@@ -68,9 +73,11 @@ async fn route(request: Request, api: Api) -> Response {
         (Method::POST, "/v1/report", _) => post_report(request, &commands, body_timeout).await,
         (Method::POST, STATEMENT_PATH | SIGNATURE_PATH, _) => post_vote(request, api).await,
         (Method::GET, "/v1/status", _) => get_status(&commands).await,
-        (Method::GET, _, Some("")) => get_directory(request.headers(), None, &commands).await,
+        (Method::GET, _, Some("")) => {
+            get_directory(request.headers(), None, &commands, &packed).await
+        }
         (Method::GET, _, Some(rest)) => match rest.strip_prefix('/').and_then(epoch) {
-            Some(epoch) => get_directory(request.headers(), Some(epoch), &commands).await,
+            Some(epoch) => get_directory(request.headers(), Some(epoch), &commands, &packed).await,
             None => not_found(),
         },
         (
@@ -218,29 +225,41 @@ async fn get_directory(
     headers: &HeaderMap,
     epoch: Option<Epoch>,
     commands: &mpsc::Sender<Command>,
+    packed: &Packed,
 ) -> Response {
-    let known = headers.get(IF_NONE_MATCH).cloned();
     match ask(commands, |answer| Command::Directory(epoch, answer)).await {
         None => busy(),
         Some(None) => text(StatusCode::NOT_FOUND, "there is no such directory here\n"),
-        Some(Some(found)) => hand_out(&found, known.as_ref()),
+        Some(Some(found)) => hand_out(&found, headers, packed),
     }
 }
 
-fn hand_out(found: &Found, known: Option<&HeaderValue>) -> Response {
-    let tag = format!("\"{}\"", hex::encode(&found.hash.0));
-    let has_it = known
-        .and_then(|k| k.to_str().ok())
-        .is_some_and(|k| k == "*" || k.split(',').any(|one| one.trim() == tag));
-    let mut response = if has_it {
-        respond(StatusCode::NOT_MODIFIED, BINARY, "")
-    } else {
-        respond(StatusCode::OK, BINARY, found.document.to_vec())
+fn hand_out(found: &Found, headers: &HeaderMap, packed: &Packed) -> Response {
+    let hash = hex::encode(&found.hash.0);
+    // Two forms of one document, so two tags (RFC 9110, section 8.8.3.3).
+    let tags = [format!("\"{hash}\""), format!("\"{hash}-gzip\"")];
+    let known = headers.get(IF_NONE_MATCH).and_then(|k| k.to_str().ok());
+    let has_it = known.is_some_and(|k| {
+        let mut one = k.split(',').map(str::trim);
+        k == "*" || one.any(|one| tags.iter().any(|tag| tag == one))
+    });
+    let body = takes_gzip(headers).then(|| packed.of(found)).flatten();
+    let [plain_tag, gzip_tag] = tags;
+    let tag = if body.is_some() { gzip_tag } else { plain_tag };
+    let is_packed = body.is_some();
+    let mut response = match (has_it, body) {
+        (true, _) => respond(StatusCode::NOT_MODIFIED, BINARY, ""),
+        (false, Some(body)) => respond(StatusCode::OK, BINARY, body),
+        (false, None) => respond(StatusCode::OK, BINARY, found.document.to_vec()),
     };
     let headers = response.headers_mut();
+    if is_packed && !has_it {
+        headers.insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
+    }
     if let Ok(tag) = HeaderValue::from_str(&tag) {
         headers.insert(ETAG, tag);
     }
+    headers.insert(VARY, HeaderValue::from_static("accept-encoding"));
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
     response
 }

@@ -21,6 +21,7 @@ mod eventloop;
 mod lanes;
 mod metrics;
 mod news;
+mod packed;
 mod peers;
 mod show;
 mod source;
@@ -93,6 +94,7 @@ pub async fn run(config: Config, shutdown: Shutdown) -> anyhow::Result<()> {
         lanes: lanes.clone(),
         body_timeout: limits.body_timeout,
         clock,
+        packed: packed::Packed::default(),
     };
     let routes = move |request| api::answer(request, api.clone());
     let api = tokio::spawn(http::serve(listener, limits, shutdown.clone(), routes));

@@ -41,7 +41,7 @@ pub(crate) async fn read(source: &str, max: usize) -> anyhow::Result<Vec<u8>> {
     if let Some((address, path)) = url(source)? {
         let mut http = HttpClient::new(address);
         http.body_max = max;
-        let answer = http.get(&path).await?;
+        let answer = http.get_packed(&path).await?;
         let text = String::from_utf8_lossy(&answer.body);
         let line: String = text.chars().take_while(|c| !c.is_control()).collect();
         anyhow::ensure!(

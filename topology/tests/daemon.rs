@@ -234,6 +234,33 @@ async fn who_has_it_is_told_so() {
         assert_eq!(answer.status, expected, "{known}");
         assert_eq!(answer.body.is_empty(), expected == StatusCode::NOT_MODIFIED);
     }
+    // By gzip for who takes it, under a tag of its own; that of either form says who has it.
+    let packed = client.get_packed("/v1/directory").await.unwrap();
+    assert_eq!(packed.headers["content-encoding"], "gzip");
+    let plain = client.get("/v1/directory").await.unwrap();
+    assert!(!plain.headers.contains_key("content-encoding"));
+    assert_eq!(packed.body, plain.body);
+    let length: usize = packed.headers["content-length"]
+        .to_str()
+        .unwrap()
+        .parse()
+        .unwrap();
+    assert!(length < packed.body.len(), "{length}");
+    let packed_tag = packed.headers["etag"].to_str().unwrap().to_owned();
+    assert_ne!(packed_tag, tag);
+    for (tag, accept) in [
+        (&packed_tag, "gzip"),
+        (&tag, "gzip"),
+        (&packed_tag, "identity"),
+    ] {
+        let headers = [("if-none-match", &tag[..]), ("accept-encoding", accept)];
+        let answer = client.request(Method::GET, "/v1/directory", &headers, "");
+        assert_eq!(
+            answer.await.unwrap().status,
+            StatusCode::NOT_MODIFIED,
+            "{tag} {accept}"
+        );
+    }
 }
 
 #[tokio::test]

@@ -3,7 +3,7 @@
 //! Plain HTTP/1.1, because every document is signed; checking the signatures is
 //! `crates/directory`'s. Routes: `docs/spec/directory.md`.
 
-use crate::http_client::{Answer, HttpClient, HttpClientError, Method, StatusCode};
+use crate::http_client::{ACCEPT_GZIP, Answer, HttpClient, HttpClientError, Method, StatusCode};
 use crate::node::peer_clocks::{PeerClocks, TIME_HEADER};
 use bytes::Bytes;
 use std::net::SocketAddr;
@@ -98,7 +98,9 @@ impl DirectoryClient {
             Some(epoch) => format!("/v1/directory/{epoch}"),
             None => "/v1/directory".to_owned(),
         };
-        let answer = self.ask(Method::GET, &path, &[], Bytes::new()).await?;
+        let answer = self
+            .ask(Method::GET, &path, &[ACCEPT_GZIP], Bytes::new())
+            .await?;
         match answer.status {
             StatusCode::OK => Ok(Some(answer.body)),
             StatusCode::NOT_FOUND => Ok(None),

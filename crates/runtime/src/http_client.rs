@@ -3,11 +3,12 @@
 //! Nodes ask authorities with it and command lines ask daemons. No names are resolved, no
 //! redirects followed, no TLS: documents are signed, and daemons answer on loopback.
 
+use crate::gzip;
 use crate::http::ChannelBody;
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::{Body, Incoming};
-use hyper::header::{CONTENT_LENGTH, HOST, HeaderMap};
+use hyper::header::{CONTENT_ENCODING, CONTENT_LENGTH, HOST, HeaderMap, HeaderValue};
 use hyper_util::rt::TokioIo;
 use std::convert::Infallible;
 use std::future::Future;
@@ -19,6 +20,8 @@ use tokio::task::JoinHandle;
 
 pub use hyper::{Method, StatusCode};
 
+/// The header that says that an answer may be packed; [`HttpClient::request`] unpacks it.
+pub const ACCEPT_GZIP: (&str, &str) = ("accept-encoding", "gzip");
 /// Longest line of a stream.
 const LINE_MAX: usize = 2 * 1024 * 1024;
 
@@ -42,8 +45,8 @@ pub enum HttpClientError {
     /// It took longer than [`HttpClient::timeout`].
     #[error("no answer in time")]
     Timeout,
-    /// The answer is longer than [`HttpClient::body_max`], or cut short.
-    #[error("the answer is too long or was cut short")]
+    /// The answer is longer than [`HttpClient::body_max`], cut short, or packed in a way that is not ours.
+    #[error("the answer is too long, was cut short, or cannot be unpacked")]
     Body,
 }
 
@@ -54,7 +57,7 @@ pub struct Answer {
     pub status: StatusCode,
     /// What stands before the body.
     pub headers: HeaderMap,
-    /// At most [`HttpClient::body_max`] bytes.
+    /// At most [`HttpClient::body_max`] bytes, unpacked.
     pub body: Bytes,
 }
 
@@ -84,6 +87,12 @@ impl HttpClient {
         self.request(Method::GET, path, &[], Bytes::new()).await
     }
 
+    /// [`HttpClient::get`] of what the server may pack.
+    pub async fn get_packed(&self, path: &str) -> Result<Answer, HttpClientError> {
+        self.request(Method::GET, path, &[ACCEPT_GZIP], Bytes::new())
+            .await
+    }
+
     /// Any request; `headers` are names and values.
     pub async fn request(
         &self,
@@ -102,11 +111,23 @@ impl HttpClient {
                 .map_err(|_| HttpClientError::Body)?;
             Ok(Answer {
                 status: parts.status,
+                body: self.unpacked(&parts.headers, collected.to_bytes())?,
                 headers: parts.headers,
-                body: collected.to_bytes(),
             })
         })
         .await
+    }
+
+    /// The body as it was before it was packed for the way, if it was; the limit holds for both.
+    fn unpacked(&self, headers: &HeaderMap, body: Bytes) -> Result<Bytes, HttpClientError> {
+        match headers.get(CONTENT_ENCODING).map(HeaderValue::as_bytes) {
+            None => Ok(body),
+            Some(b"gzip") => {
+                let unpacked = gzip::unpack(&body, self.body_max);
+                unpacked.map(Bytes::from).ok_or(HttpClientError::Body)
+            }
+            Some(_) => Err(HttpClientError::Body),
+        }
     }
 
     /// `GET path`, read line by line while it lasts (server-sent events).

@@ -23,6 +23,7 @@ pub mod cores;
 pub mod data_dir;
 pub mod directory_client;
 pub mod entropy;
+pub mod gzip;
 pub mod http;
 pub mod http_client;
 pub mod inbound;

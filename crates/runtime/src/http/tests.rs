@@ -1,7 +1,9 @@
 //! The server under clients that are slow, large, many or in the way.
 
 use super::*;
+use crate::gzip;
 use crate::http_client::{HttpClient, HttpClientError};
+use hyper::header::CONTENT_ENCODING;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::task::JoinHandle;
@@ -42,6 +44,18 @@ async fn start() -> (HttpClient, Shutdown, JoinHandle<()>) {
                     });
                     stream("text/event-stream", receiver)
                 }
+                coding @ ("/gzip" | "/bomb" | "/cut" | "/br") => {
+                    let zeros = if coding == "/bomb" { 9 << 20 } else { 5000 };
+                    let mut packed = gzip::pack(&vec![0; zeros]).unwrap();
+                    if coding == "/cut" {
+                        packed.pop();
+                    }
+                    let name = if coding == "/br" { "br" } else { "gzip" };
+                    let mut answer = respond(StatusCode::OK, "application/octet-stream", packed);
+                    let name = HeaderValue::from_static(name);
+                    answer.headers_mut().insert(CONTENT_ENCODING, name);
+                    answer
+                }
                 _ => text(StatusCode::NOT_FOUND, "nothing here\n"),
             }
         },
@@ -70,6 +84,17 @@ async fn questions_are_answered() {
             .await,
         Err(HttpClientError::BadRequest(_))
     ));
+}
+
+#[tokio::test]
+async fn what_is_packed_is_unpacked_within_the_limit() {
+    let (client, _shutdown, _task) = start().await;
+    let answer = client.get_packed("/gzip").await.unwrap();
+    assert_eq!(answer.body, vec![0; 5000]);
+    for path in ["/bomb", "/cut", "/br"] {
+        let answer = client.get_packed(path).await;
+        assert!(matches!(answer, Err(HttpClientError::Body)), "{path}");
+    }
 }
 
 #[tokio::test]

@@ -193,7 +193,7 @@ async fn a_directory_of_the_wrong_size_or_a_bomb_is_named_and_the_good_one_taken
     let mut follower = Follower::new(network, dir, fixture.clock, rng, sender);
     let mut changed = good.clone();
     changed[good.len() / 2] ^= 1;
-    // What gzip makes of zeros; nobody here unpacks anything.
+    // What gzip makes of zeros, not said to be that.
     let bomb = [&[0x1f, 0x8b, 8, 0][..], &[0; 200]].concat();
     for (bytes, words) in [
         (good[..good.len() - 1].to_vec(), "this is no directory"),
