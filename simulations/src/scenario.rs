@@ -44,12 +44,6 @@ pub struct Faults {
 }
 
 impl Scenario {
-    /// After its keys have changed a node hands in its descriptor at once, and again shortly before the
-    /// authority votes; real ones do so all the time.
-    pub(crate) fn uploads(&self) -> [Duration; 2] {
-        [Duration::ZERO, self.epoch_length * 7 / 16]
-    }
-
     /// Six mixes, three gateways, four clients, at localnet's rates, epochs of ten minutes.
     pub fn small(seed: u64) -> Self {
         let mut parameters = Parameters::localnet();

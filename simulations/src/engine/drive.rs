@@ -2,7 +2,7 @@
 
 use super::{Actor, Engine, Event, Fate, Passing};
 use crate::trace::{Kind, TraceEvent};
-use directory::AuthorityEvent;
+use directory::{AuthorityEvent, Network, vote};
 use mizzle_core::client::ClientEvent;
 use mizzle_core::gateway::GatewayEvent;
 use mizzle_core::hop::{KeepOrder, Kept};
@@ -11,6 +11,7 @@ use mizzle_core::{Peer, Transmit};
 use sphinx::PacketFormat;
 use std::time::Duration;
 use wire::frame::Frame;
+use wire::time::UnixTime;
 
 impl<F: PacketFormat> Engine<F> {
     /// Carries away what a machine says, and arms its next deadline.
@@ -63,7 +64,7 @@ impl<F: PacketFormat> Engine<F> {
                 MixEvent::Report(_) => {}
                 MixEvent::PublishKeys(keys) => {
                     let network = self.authority.network.id();
-                    for after in self.scenario.uploads() {
+                    for after in uploads(&self.authority.network, self.clock.unix()) {
                         let unix = self.clock.unix().saturating_add(after);
                         let signed = mix.identity.descriptor(keys.clone(), unix, network);
                         let upload = Event::Descriptor(Box::new(signed));
@@ -114,7 +115,7 @@ impl<F: PacketFormat> Engine<F> {
                 GatewayEvent::Report(_) => {}
                 GatewayEvent::PublishKeys(keys) => {
                     let network = self.authority.network.id();
-                    for after in self.scenario.uploads() {
+                    for after in uploads(&self.authority.network, self.clock.unix()) {
                         let unix = self.clock.unix().saturating_add(after);
                         let signed = gateway.identity.descriptor(keys.clone(), unix, network);
                         let upload = Event::Descriptor(Box::new(signed));
@@ -232,6 +233,13 @@ impl<F: PacketFormat> Engine<F> {
         };
         self.queue.push(arrives, to, arrive);
     }
+}
+
+/// After its keys have changed a node hands in its descriptor at once, and again where real ones first
+/// say before a vote that they live; those do so all the time.
+fn uploads(network: &Network, unix: UnixTime) -> [Duration; 2] {
+    let sign = vote::next_sign(network, unix, |_, _| 0.5);
+    [Duration::ZERO, sign.saturating_since(unix)]
 }
 
 /// The disk of a simulated node takes no time and never fails; nor does it keep a key over a
