@@ -17,7 +17,7 @@ const LINGER: Duration = Duration::from_secs(2);
 const LINGER_MAX: usize = 16 * 1024 * 1024;
 
 /// A body as it comes in. When it is dropped before its end, what is left is read and thrown away, for
-/// [`LINGER`] or up to [`LINGER_MAX`].
+/// two seconds or up to 16 MiB.
 pub struct Lingering(Option<Incoming>);
 
 impl Lingering {
