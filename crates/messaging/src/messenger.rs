@@ -202,8 +202,8 @@ pub struct Messenger {
     waiting: BTreeMap<u64, WaitingCell>,
     /// Messages of which some pieces are here.
     partials: BTreeMap<(ContactId, MessageId), pieces::Waiting>,
-    /// Counts pieces that came.
-    touched: u64,
+    /// Counts those.
+    begun: u64,
     /// Files that go out, by contact and message.
     sending: BTreeMap<(ContactId, u64), sending::Sending>,
     /// Files that come or came.
@@ -254,7 +254,7 @@ impl Messenger {
             stale: false,
             waiting: BTreeMap::new(),
             partials: BTreeMap::new(),
-            touched: 0,
+            begun: 0,
             sending: BTreeMap::new(),
             receiving: BTreeMap::new(),
             outbox_bytes: 0,

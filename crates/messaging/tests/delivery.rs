@@ -140,6 +140,28 @@ fn weather(seed: u8, count: usize, most: f64) {
     assert!(world.bodies(ALICE) == sent[BOB], "seed {seed}");
 }
 
+/// Where an inbox holds more than a reader keeps of one contact, a sender keeps to the reader's bound: no
+/// piece is sent for nothing, however many long texts lie there in turns.
+#[test]
+fn large_inboxes_are_not_filled_beyond_what_their_reader_keeps() {
+    let (mut world, _, bob) = introduced(31);
+    world.set_quota(u16::MAX);
+    world.clients[BOB].online = false;
+    for n in 0..32 {
+        let text = body(BODY_MAX - n);
+        world.send(ALICE, &bob, &format!("m{n}"), &text).unwrap();
+    }
+    world.until(2_000, |w| w.clients[ALICE].orders.is_empty());
+    world.rounds(100);
+    let waiting: usize = world.cells().len();
+    assert!((2_000..=3_200).contains(&waiting), "{waiting}");
+    let ideal = 32 * (BODY_MAX / 1922 + 1);
+    world.clients[BOB].online = true;
+    world.until(4_000, |w| w.delivered(ALICE) == 32);
+    let deposits = world.clients[ALICE].deposits;
+    assert!(deposits < ideal * 5 / 4, "{deposits} for {ideal}");
+}
+
 /// A gateway loses cells that it had acknowledged: what is missing goes again, and only that.
 #[test]
 fn what_a_gateway_lost_is_sent_again() {

@@ -12,6 +12,7 @@
 
 use super::contacts::{ACTIVE_MAX, AHEAD_MAX, Active, Contact, Message, Settled, Way};
 use super::dispatch::Sealer;
+use super::pieces::PIECES_MAX;
 use super::{Earliest, Messenger, rows};
 use crate::draft::AppId;
 use crate::event::MessageState;
@@ -35,9 +36,11 @@ fn needed(inner: usize) -> usize {
 
 impl Contact {
     /// Makes queued messages active as far as the window allows. Never more than three quarters of an
-    /// inbox' quota of cells are unconfirmed, but for one message that is longer.
+    /// inbox' quota of cells, or of what the other end keeps of us, are unconfirmed, but for one message
+    /// that is longer.
     pub(super) fn begin_messages(&mut self, sealer: &Sealer<'_>, quota: usize) {
-        let (most, low) = (quota * 3 / 4, quota / 4);
+        let room = quota.min(PIECES_MAX);
+        let (most, low) = (room * 3 / 4, room / 4);
         loop {
             let active = self.outbox.values().filter_map(|m| m.active.as_ref());
             let (count, cells) = active.fold((0, 0), |(n, sum), a| (n + 1, sum + a.needed));

@@ -6,7 +6,7 @@ use super::pieces::Waiting;
 use super::receiving::Stage;
 use super::{Messenger, MessengerConfig, RestoreError, rows};
 use crate::event::MessageState;
-use crate::fragment::{Added, Partial};
+use crate::fragment::Added;
 use crate::identity::ContactId;
 use crate::records::{Record, Table};
 use crate::suite1::Opening;
@@ -148,10 +148,9 @@ impl Messenger {
                 self.contact_of(&contact)?;
                 let piece = rows::decode_piece(id, index, value)?;
                 let waiting = self.partials.entry((contact, id));
-                let waiting = waiting.or_insert_with(|| Waiting {
-                    pieces: Partial::new(piece.cut),
-                    touched: 0,
-                    at: Instant::ZERO,
+                let waiting = waiting.or_insert_with(|| {
+                    self.begun += 1;
+                    Waiting::new(piece.cut, self.begun, Instant::ZERO)
                 });
                 match waiting.pieces.add(piece) {
                     Added::More => {}

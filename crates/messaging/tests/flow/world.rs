@@ -25,8 +25,6 @@ pub(crate) const BASE: u64 = 1_000_000_000;
 pub(crate) const EPOCH: Duration = Duration::from_secs(10);
 /// Epochs in a period.
 pub(crate) const PERIOD: u32 = 60;
-/// Cells in an inbox.
-const QUOTA: usize = 256;
 
 struct StoredInbox {
     reader: Zeroizing<[u8; 32]>,
@@ -216,6 +214,13 @@ impl World {
     pub(crate) fn id(&mut self, who: usize) -> ContactId {
         let identity = self.machine(who).identity();
         ContactId::of(&identity)
+    }
+
+    /// So many cells in an inbox.
+    pub(crate) fn set_quota(&mut self, quota: u16) {
+        let parameters = &mut Arc::make_mut(&mut self.directory).parameters;
+        parameters.inbox_quota = quota;
+        (0..self.clients.len()).for_each(|who| self.tell_directory(who));
     }
 
     pub(crate) fn tell_directory(&mut self, who: usize) {
@@ -552,7 +557,7 @@ impl World {
         };
         assert!(stored.token_hash == address.token.hash().0, "wrong token");
         if !stored.cells.iter().any(|(id, _)| *id == cell_id) {
-            if stored.cells.len() >= QUOTA {
+            if stored.cells.len() >= usize::from(self.directory.parameters.inbox_quota) {
                 self.refused_full += 1;
                 return Some(DepositOutcome::Refused);
             }
