@@ -7,10 +7,16 @@
 //! inbox with their bytes, so that one whose gateway is silent holds up no other, a window of
 //! numbers for the rest, [`SPAN`] numbers beyond the first missing one.
 //!
-//! Not here: how a choice becomes a deposit ([`crate::Messenger`]), and the cell ([`super::bulk`]).
+//! Not here: what is known of the inboxes (`inboxes`), how a choice becomes a deposit ([`crate::Messenger`]), and
+//! the cell ([`super::bulk`]).
+
+mod inboxes;
+
+pub use inboxes::Reach;
 
 use super::formats::{FileAccept, Report};
-use super::{FileKey, Pace, SPAN, Shape, UNDER_WAY_MAX, bulk};
+use super::{FileKey, Pace, SPAN, Shape, bulk};
+use inboxes::Inboxes;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 use wire::ids::{CellId, InboxAddress, InboxId, NodeId};
@@ -20,11 +26,6 @@ use wire::time::Instant;
 /// Fetching is not in the order of storing, by about the fetches on their way. A record is lost when
 /// one that was stored so many records after it is confirmed.
 const REORDER: u64 = 32;
-/// A receiver asks all its inboxes equally often. One is taken for dead when so many records of others were
-/// confirmed since the last of its own: by chance that happens once in 10¹⁶ times beside three others.
-const SILENT: u64 = 128;
-/// Wait after a refusal, doubled with each, and the longest.
-const RETRY: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(300));
 
 /// What a [`SendTransfer`] wants done.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -52,35 +53,6 @@ pub struct RecordCell {
     pub cell: Cell,
 }
 
-/// What is known of a gateway.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Reach {
-    /// Not in the directory, or the own entry.
-    None,
-    /// It answers far less than others: it is used where no other is left.
-    Poor,
-    /// Nothing is wrong with it.
-    Good,
-}
-
-struct Stripe {
-    address: InboxAddress,
-    reach: Reach,
-    usable: bool,
-    /// Records of ours that lie there or are on their way.
-    cells: u32,
-    refusals: u32,
-    not_before: Instant,
-    /// Counts what was stored there: the order of storing.
-    stored: u64,
-    /// Newest place in that order that is confirmed.
-    confirmed: u64,
-    /// Records of other inboxes that were confirmed since the last of this one, or since something lies here.
-    passed: u64,
-    /// They were too many: until something is confirmed, one cell at a time asks.
-    silent: bool,
-}
-
 #[derive(Clone, Copy)]
 struct Flight {
     inbox: InboxId,
@@ -100,7 +72,7 @@ pub struct SendTransfer {
     key: FileKey,
     shape: Shape,
     pace: Pace,
-    stripes: Vec<Stripe>,
+    inboxes: Inboxes,
     /// Of the newest report.
     number: u32,
     /// All before it are confirmed.
@@ -125,7 +97,7 @@ impl SendTransfer {
             key,
             shape,
             pace,
-            stripes: Vec::new(),
+            inboxes: Inboxes::default(),
             number: 0,
             base: 0,
             beyond: BTreeSet::new(),
@@ -146,7 +118,7 @@ impl SendTransfer {
 
     /// Whether the receiver ever accepted.
     pub fn is_accepted(&self) -> bool {
-        !self.stripes.is_empty()
+        !self.inboxes.is_empty()
     }
 
     /// Bytes that are confirmed.
@@ -190,21 +162,7 @@ impl SendTransfer {
     /// The entry gateway or the state of gateways changed: what is on its way to one that is of no
     /// use goes elsewhere. What is stored there can still be read.
     pub fn handle_reach(&mut self, reach: &dyn Fn(&NodeId) -> Reach) {
-        for stripe in &mut self.stripes {
-            stripe.reach = reach(&stripe.address.gateway);
-        }
-        let any_good = self.stripes.iter().any(|s| s.reach == Reach::Good);
-        let mut gone = BTreeSet::new();
-        for stripe in &mut self.stripes {
-            stripe.usable = match stripe.reach {
-                Reach::None => false,
-                Reach::Poor => !any_good,
-                Reach::Good => true,
-            };
-            if !stripe.usable {
-                gone.insert(stripe.address.inbox);
-            }
-        }
+        let gone = self.inboxes.see(reach);
         self.requeue(|f| gone.contains(&f.inbox) && !matches!(f.step, Step::Stored { .. }));
     }
 
@@ -217,9 +175,7 @@ impl SendTransfer {
         let Some(flight) = self.flight.get_mut(&index) else {
             return Ok(None);
         };
-        let stripe = self.stripes.iter();
-        let stripe = stripe.into_iter().find(|s| s.address.inbox == flight.inbox);
-        let (Step::Wanted, Some(stripe)) = (flight.step, stripe) else {
+        let (Step::Wanted, Some(stripe)) = (flight.step, self.inboxes.get(&flight.inbox)) else {
             return Ok(None);
         };
         let sealed = bulk::seal(&self.key, self.shape, index, bytes, &flight.inbox);
@@ -246,12 +202,9 @@ impl SendTransfer {
         let Some(flight) = self.flight.get_mut(&index) else {
             return;
         };
-        let stripe = self.stripes.iter_mut();
-        let stripe = stripe.into_iter().find(|s| s.address.inbox == flight.inbox);
+        let stripe = self.inboxes.get_mut(&flight.inbox);
         if let (Step::UnderWay { .. }, Some(stripe)) = (flight.step, stripe) {
-            stripe.refusals = 0;
-            stripe.stored += 1;
-            let order = stripe.stored;
+            let order = stripe.store();
             flight.step = Step::Stored { order, at: now };
         }
     }
@@ -264,13 +217,8 @@ impl SendTransfer {
         if !matches!(flight.step, Step::UnderWay { .. }) {
             return;
         }
-        if let Some(stripe) = self.stripe(&flight.inbox) {
-            let wait = RETRY.0.saturating_mul(1 << stripe.refusals.min(20));
-            // Those that left before the first refusal say nothing new.
-            if stripe.not_before <= now {
-                stripe.refusals += 1;
-                stripe.not_before = now + wait.min(RETRY.1);
-            }
+        if let Some(stripe) = self.inboxes.get_mut(&flight.inbox) {
+            stripe.refuse(now);
         }
         self.requeue_one(index);
     }
@@ -303,8 +251,7 @@ impl SendTransfer {
             Step::UnderWay { left } => left.map(|left| left + attempt),
             Step::Wanted | Step::Stored { .. } => None,
         });
-        let paused = self.stripes.iter().filter(|s| s.usable);
-        let paused = paused.map(|s| s.not_before).filter(|at| *at > now);
+        let paused = self.inboxes.paused(now);
         left.chain(paused).chain([self.silent_at()]).min()
     }
 
@@ -317,10 +264,8 @@ impl SendTransfer {
             return None;
         }
         let (index, attempts) = self.candidate()?;
-        let place = self.place(index, attempts, now)?;
-        let stripe = &mut self.stripes[place];
-        stripe.cells += 1;
-        let inbox = stripe.address.inbox;
+        let place = self.place((index, attempts), now)?;
+        let inbox = self.inboxes.take(place);
         self.again.remove(&index);
         self.next = self.next.max(index + 1);
         self.flight.insert(
@@ -344,29 +289,14 @@ impl SendTransfer {
         Some((fresh, 0))
     }
 
-    /// The stripe of a record: its own, one further with each attempt; or else the emptiest.
-    fn place(&self, index: u32, attempts: u8, now: Instant) -> Option<usize> {
+    /// Which of the inboxes a record goes to now.
+    fn place(&self, record: (u32, u8), now: Instant) -> Option<usize> {
         let under_way = |inbox: &InboxId| {
             let busy = |f: &&Flight| f.inbox == *inbox && !matches!(f.step, Step::Stored { .. });
             self.flight.values().filter(busy).count()
         };
-        let free = |s: &Stripe| {
-            // After a refusal one asks.
-            let most = if s.refusals == 0 { UNDER_WAY_MAX } else { 1 };
-            let window = if s.silent { 1 } else { self.pace.inbox_window };
-            s.usable
-                && s.not_before <= now
-                && s.cells < window
-                && under_way(&s.address.inbox) < most
-        };
-        let count = self.stripes.len();
-        let own = (index as usize).checked_add(usize::from(attempts))?;
-        let own = own.checked_rem(count)?;
-        if free(&self.stripes[own]) {
-            return Some(own);
-        }
-        let others = (0..count).filter(|i| free(&self.stripes[*i]));
-        others.min_by_key(|i| self.stripes[*i].cells)
+        let window = self.pace.inbox_window;
+        self.inboxes.place(record, window, under_way, now)
     }
 
     /// When the receiver has been silent for too long.
@@ -427,74 +357,27 @@ impl SendTransfer {
                 }
                 Step::Wanted => 0,
             };
-            if let Some(stripe) = self.stripe(&flight.inbox) {
-                stripe.cells = stripe.cells.saturating_sub(1);
-                stripe.confirmed = stripe.confirmed.max(order);
+            if let Some(stripe) = self.inboxes.get_mut(&flight.inbox) {
+                stripe.confirm(order);
             }
         }
-        let confirmed = |s: &Stripe| (s.address.inbox, s.confirmed);
-        let newest: BTreeMap<InboxId, u64> = self.stripes.iter().map(confirmed).collect();
+        let newest = self.inboxes.confirmed();
         self.requeue(|f| match f.step {
             Step::Stored { order, .. } => newest.get(&f.inbox) > Some(&(order + REORDER)),
             Step::Wanted | Step::UnderWay { .. } => false,
         });
-        self.notice_silent(&of_each);
-    }
-
-    /// An inbox of which nothing is confirmed while much of others is: its gateway is gone, or the receiver
-    /// does not read it, and did not say so yet.
-    fn notice_silent(&mut self, confirmed: &BTreeMap<InboxId, u64>) {
-        let all: u64 = confirmed.values().sum();
-        let mut silent = BTreeSet::new();
-        for stripe in &mut self.stripes {
-            let inbox = stripe.address.inbox;
-            let lies = |f: &Flight| f.inbox == inbox && matches!(f.step, Step::Stored { .. });
-            if confirmed.contains_key(&inbox) {
-                (stripe.passed, stripe.silent) = (0, false);
-            } else if self.flight.values().any(lies) {
-                stripe.passed += all;
-            } else {
-                stripe.passed = 0;
-            }
-            if stripe.passed > SILENT {
-                (stripe.passed, stripe.silent) = (0, true);
-                silent.insert(inbox);
-            }
-        }
+        let lies = |inbox: &InboxId| {
+            let there = |f: &Flight| f.inbox == *inbox && matches!(f.step, Step::Stored { .. });
+            self.flight.values().any(there)
+        };
+        let silent = self.inboxes.notice_silent(&of_each, lies);
         self.requeue(|f| silent.contains(&f.inbox) && matches!(f.step, Step::Stored { .. }));
     }
 
     /// Those that stay keep their state; what lies in one that goes, goes again.
     fn take_inboxes(&mut self, inboxes: &[InboxAddress]) {
-        let mut old = std::mem::take(&mut self.stripes);
-        for address in inboxes {
-            if self.stripe(&address.inbox).is_some() {
-                continue;
-            }
-            let known = old.iter().position(|s| s.address == *address);
-            self.stripes.push(match known {
-                Some(place) => old.swap_remove(place),
-                None => Stripe {
-                    address: address.clone(),
-                    reach: Reach::None,
-                    usable: false,
-                    cells: 0,
-                    refusals: 0,
-                    not_before: Instant::ZERO,
-                    stored: 0,
-                    confirmed: 0,
-                    passed: 0,
-                    silent: false,
-                },
-            });
-        }
-        // The same inbox with another token is another stripe.
-        let gone: BTreeSet<InboxId> = old.iter().map(|s| s.address.inbox).collect();
+        let gone = self.inboxes.replace(inboxes);
         self.requeue(|f| gone.contains(&f.inbox));
-    }
-
-    fn stripe(&mut self, inbox: &InboxId) -> Option<&mut Stripe> {
-        self.stripes.iter_mut().find(|s| s.address.inbox == *inbox)
     }
 
     fn indices(&self, which: impl Fn(&Flight) -> bool) -> Vec<u32> {
@@ -515,8 +398,8 @@ impl SendTransfer {
         let Some(flight) = self.flight.remove(&index) else {
             return;
         };
-        if let Some(stripe) = self.stripe(&flight.inbox) {
-            stripe.cells = stripe.cells.saturating_sub(1);
+        if let Some(stripe) = self.inboxes.get_mut(&flight.inbox) {
+            stripe.give_back();
         }
         if !self.complete {
             self.again.insert(index, flight.attempts.wrapping_add(1));
@@ -525,7 +408,7 @@ impl SendTransfer {
 
     /// What must survive a restart: the newest report, and the inboxes.
     pub(super) fn memory(&self) -> (u32, u32, &BTreeSet<u32>, Vec<&InboxAddress>) {
-        let inboxes = self.stripes.iter().map(|s| &s.address).collect();
+        let inboxes = self.inboxes.addresses().collect();
         (self.number, self.base, &self.beyond, inboxes)
     }
 
