@@ -2,11 +2,13 @@
 //! delivered and which nodes are the adversary's. Both engines run the same value, and so do the closed forms.
 //!
 //! Times are seconds, rates are per second. The ready-made designs are in `design/known.rs`, where
-//! corrupt nodes sit in `design/placement.rs`, and the way of each packet in `design/paths.rs`.
+//! corrupt nodes sit in `design/placement.rs`, the way of each packet in `design/paths.rs`, and what of it can be told apart in
+//! `design/pools.rs`.
 
 mod known;
 mod paths;
 mod placement;
+mod pools;
 mod weights;
 
 pub(crate) use paths::NO_CARRY;

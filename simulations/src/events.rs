@@ -91,6 +91,8 @@ pub struct Events<'a, const T: usize, I: Iterator<Item = Message>, W> {
     /// Of packets that carry mass.
     rows: Rows<T>,
     pools: Vec<Pool<T>>,
+    /// Packets in each node, whatever their pool.
+    held: Vec<u32>,
     batches: Vec<Batch>,
     sources: Vec<Source>,
     timers: Vec<u64>,
@@ -119,10 +121,10 @@ impl<'a, const T: usize, I: Iterator<Item = Message>, W: Watch<T>> Events<'a, T,
         let pace = Pace::of(&sample, options);
         let way = plan.mean_way(pace.rate);
         let nodes = plan.corrupt.len() as u32;
-        let pool = |node| Pool {
+        let pool = |shows| Pool {
             mass: [0.0; T],
             n: 0,
-            shows: plan.shows(node),
+            shows,
         };
         let source = |(i, (_, nodes, rate)): (usize, &(u8, u32, f64))| Source {
             stream: Stream::new(options.seed, Purpose::NODE_LOOP, i as u64),
@@ -140,7 +142,8 @@ impl<'a, const T: usize, I: Iterator<Item = Message>, W: Watch<T>> Events<'a, T,
             drawn: Vec::new(),
             messages: sample.into_iter().chain(messages).peekable(),
             rows: Rows::new(),
-            pools: (0..nodes).map(pool).collect(),
+            pools: plan.pools_that_show().into_iter().map(pool).collect(),
+            held: vec![0; nodes as usize],
             batches: (0..nodes).map(|n| Batch::new(n, options.seed)).collect(),
             sources: plan.loops.iter().enumerate().map(source).collect(),
             timers: Vec::new(),
@@ -183,10 +186,15 @@ impl<'a, const T: usize, I: Iterator<Item = Message>, W: Watch<T>> Events<'a, T,
         self.now
     }
 
-    /// Packets in a node's pool, and the mass there of each tracked message.
-    pub fn pool(&self, node: u32) -> (u32, &[f64; T]) {
-        let pool = &self.pools[node as usize];
-        (pool.n, &pool.mass)
+    /// Packets that a node holds, and the mass there of each tracked message.
+    pub fn pool(&self, node: u32) -> (u32, [f64; T]) {
+        let mut mass = [0.0; T];
+        for pool in &self.pools[self.plan.pools_of(node)] {
+            for (sum, more) in mass.iter_mut().zip(&pool.mass) {
+                *sum += more;
+            }
+        }
+        (self.held[node as usize], mass)
     }
 
     /// Packets under way.

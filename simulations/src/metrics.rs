@@ -111,7 +111,7 @@ impl Metric {
             Self::ShannonUsers => (
                 "entropy over users",
                 "bit",
-                "Shannon entropy of the same posterior after the messages of one user are added up",
+                "Shannon entropy of the same posterior after the messages of one user are added up, and loops of nodes left out",
             ),
             Self::MinEntropyMessages => (
                 "min-entropy over messages",

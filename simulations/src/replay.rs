@@ -8,6 +8,7 @@ mod people;
 
 pub use capture::{Capture, Conformance};
 
+use crate::traffic::Demand;
 use std::collections::BTreeMap;
 use std::fmt;
 
@@ -71,7 +72,8 @@ pub struct Conversation {
 
 impl Conversation {
     /// Reads lines of `from to unix-seconds [bytes]`, parted by blanks, tabs or commas; one header line may
-    /// come first. Times must not go back.
+    /// come first, and lines that begin with `#` are left out. Times must not go back. What people write to themselves needs no
+    /// network and is left out too.
     pub fn parse(name: &str, text: &str) -> Result<Self, Broken> {
         let mut names: BTreeMap<&str, usize> = BTreeMap::new();
         let mut messages: Vec<Written> = Vec::new();
@@ -108,6 +110,9 @@ impl Conversation {
                 return Err(Broken::at(number, what));
             }
             last = at;
+            if from == to {
+                continue;
+            }
             let begin = *first.get_or_insert(at);
             let bytes = bytes
                 .parse()
@@ -163,7 +168,7 @@ impl Conversation {
             .collect();
         let kept = part.iter().filter_map(|m| {
             let (from, to) = (*number.get(&m.from)?, *number.get(&m.to)?);
-            (from != to).then_some(Written {
+            Some(Written {
                 at: m.at - at,
                 from,
                 to,
@@ -176,6 +181,16 @@ impl Conversation {
             length: seconds,
             messages: kept.collect(),
         }
+    }
+
+    /// What the packet engines take, so many times faster than it was.
+    pub fn demand(&self, faster: f64) -> Demand {
+        let quick = |m: &Written| crate::traffic::Written {
+            time: m.at / faster,
+            from: m.from as u32,
+            to: m.to as u32,
+        };
+        Demand::Trace(self.messages.iter().map(quick).collect())
     }
 
     /// Ordered pairs (writer, reader) that occur.
@@ -210,6 +225,13 @@ mod tests {
         assert!((plain.messages[1].at - 30.0).abs() < 1e-12);
         let sized = Conversation::parse("t", "# note\na,b,1.5,200\n\n").unwrap();
         assert_eq!(sized.messages[0].bytes, 200);
+        // Users are numbered as they appear, the first message is at 0, and nobody writes to himself.
+        let text = "8 8 90\n7 9 100\n9,7,101.5\n\n7 8 101.5\n";
+        let Demand::Trace(all) = Conversation::parse("t", text).unwrap().demand(2.0) else {
+            panic!("a trace");
+        };
+        let all: Vec<_> = all.iter().map(|w| (w.time, w.from, w.to)).collect();
+        assert_eq!(all, [(0.0, 0, 1), (0.75, 1, 0), (0.75, 0, 2)]);
     }
 
     #[test]

@@ -147,7 +147,6 @@ struct StageState<const T: usize> {
     leaving: Chunks<Departure>,
     /// Those that leave after the ring's last window.
     late: Vec<Departure>,
-    pools: Vec<Pool<T>>,
 }
 
 struct Source {
@@ -165,6 +164,9 @@ struct Sweep<'a, const T: usize, P> {
     ledger: Ledger<T>,
     outcome: Outcome,
     stages: Vec<StageState<T>>,
+    pools: Vec<Pool<T>>,
+    /// Packets in each node, whatever their pool.
+    held: Vec<u32>,
     /// Of packets inside nodes that show which is which.
     carried: Rows<T>,
     sources: Vec<Source>,
@@ -202,20 +204,18 @@ impl<'a, const T: usize, P: Probe<T>> Sweep<'a, T, P> {
         let ring = ((12.0 * mean / window) as usize + 2)
             .next_power_of_two()
             .min(8_192);
-        let stage = |s: &crate::design::Stage| StageState {
+        let stage = |_| StageState {
             arrivals: Ring::new(
                 ((plan.design.lag() * 4.0 / window) as usize + 4).next_power_of_two(),
             ),
             departures: Ring::new(ring),
             leaving: Chunks::new(),
             late: Vec::new(),
-            pools: (s.first..s.first + s.width)
-                .map(|node| Pool {
-                    mass: [0.0; T],
-                    n: 0,
-                    shows: plan.shows(node),
-                })
-                .collect(),
+        };
+        let pool = |shows| Pool {
+            mass: [0.0; T],
+            n: 0,
+            shows,
         };
         let source = |(i, (_, nodes, rate)): (usize, &(u8, u32, f64))| {
             let gap = 1.0 / (f64::from(*nodes) * rate);
@@ -236,6 +236,8 @@ impl<'a, const T: usize, P: Probe<T>> Sweep<'a, T, P> {
             ledger: Ledger::new(options),
             outcome: Outcome::default(),
             stages: plan.stages.iter().map(stage).collect(),
+            pools: plan.pools_that_show().into_iter().map(pool).collect(),
+            held: vec![0; plan.corrupt.len()],
             carried: Rows::new(),
             sources: plan.loops.iter().enumerate().map(source).collect(),
             sorter: Sorter::default(),
@@ -318,10 +320,10 @@ impl<'a, const T: usize, P: Probe<T>> Sweep<'a, T, P> {
     fn close(&mut self) {
         self.outcome.cut_off += self.ledger.close();
         self.opened = f64::INFINITY;
+        for pool in &mut self.pools {
+            pool.mass = [0.0; T];
+        }
         for stage in &mut self.stages {
-            for pool in &mut stage.pools {
-                pool.mass = [0.0; T];
-            }
             for bucket in stage.arrivals.all() {
                 bucket.rows.fill([0.0; T]);
             }
@@ -400,7 +402,7 @@ impl<'a, const T: usize, P: Probe<T>> Sweep<'a, T, P> {
         self.outcome.hop_events += arrivals.items.len() as u64;
         for (i, arrival) in arrivals.items.iter().enumerate() {
             let mut packet = arrival.packet;
-            if self.tracing && state.pools[usize::from(packet.node)].shows {
+            if self.tracing && self.pools[plan.pool_of(&packet)].shows {
                 packet.carry = self.carried.put(&arrivals.rows[i]);
             }
             let departure = Departure {
@@ -420,12 +422,13 @@ impl<'a, const T: usize, P: Probe<T>> Sweep<'a, T, P> {
         if self.tracing {
             self.sweep_traced(stage, &arrivals, &departures);
         } else {
-            let pools = &mut self.stages[stage].pools;
             for arrival in &arrivals.items {
-                pools[usize::from(arrival.packet.node)].n += 1;
+                self.pools[plan.pool_of(&arrival.packet)].n += 1;
+                self.held[plan.node_of(&arrival.packet) as usize] += 1;
             }
             for departure in &departures {
-                self.stages[stage].pools[usize::from(departure.packet.node)].n -= 1;
+                self.pools[plan.pool_of(&departure.packet)].n -= 1;
+                self.held[plan.node_of(&departure.packet) as usize] -= 1;
                 self.pass_on(plan, departure.time, departure.packet, &[0.0; T]);
             }
         }
@@ -450,8 +453,9 @@ impl<'a, const T: usize, P: Probe<T>> Sweep<'a, T, P> {
         for Key { time, index } in sorter.sorted() {
             if *index < first_departure {
                 let i = *index as usize;
-                let node = usize::from(arrivals.items[i].packet.node);
-                let pool = &mut self.stages[stage].pools[node];
+                let packet = &arrivals.items[i].packet;
+                self.held[(first_node + u32::from(packet.node)) as usize] += 1;
+                let pool = &mut self.pools[plan.pool_of(packet)];
                 pool.n += 1;
                 if !pool.shows {
                     let row = &arrivals.rows[i];
@@ -463,7 +467,7 @@ impl<'a, const T: usize, P: Probe<T>> Sweep<'a, T, P> {
             }
             let departure = &departures[(index - first_departure) as usize];
             let packet = departure.packet;
-            let pool = &mut self.stages[stage].pools[usize::from(packet.node)];
+            let pool = &mut self.pools[plan.pool_of(&packet)];
             let row = if pool.shows {
                 self.carried.take(packet.carry)
             } else {
@@ -482,13 +486,17 @@ impl<'a, const T: usize, P: Probe<T>> Sweep<'a, T, P> {
                 row
             };
             pool.n -= 1;
-            let stay = pool.n;
-            self.probe
-                .departed(*time, first_node + u32::from(packet.node), &packet, stay);
+            let node = first_node + u32::from(packet.node);
+            let held = &mut self.held[node as usize];
+            *held -= 1;
+            self.probe.departed(*time, node, &packet, *held);
             self.pass_on(plan, *time, packet, &row);
         }
         self.sorter = sorter;
-        for pool in &mut self.stages[stage].pools {
+        let swept = plan.stages[stage];
+        let first = swept.first_pool as usize;
+        let pools = (swept.width * swept.pools) as usize;
+        for pool in &mut self.pools[first..first + pools] {
             for mass in &mut pool.mass {
                 // A pool that has run empty holds nothing but the rounding of its last shares.
                 if *mass < FORGOTTEN || pool.n == 0 {

@@ -6,7 +6,7 @@
 
 mod demand;
 
-pub use demand::{Demand, TraceError, Written, parse_trace};
+pub use demand::{Demand, Written};
 
 use crate::design::{Cover, Design};
 use crate::message::{Class, Message};

@@ -228,7 +228,10 @@ fn what_is_wrong_is_said_and_nothing_is_overwritten() {
     );
     fs::write(place.0.join("v.toml"), &trace).unwrap();
     fs::write(place.0.join("trace.txt"), "1 2 10\n2 1 11\n1 3 oops\n").unwrap();
-    place.fails(&["run", "v.toml"], "trace.txt, line 3: \"oops\" is no time");
+    place.fails(
+        &["run", "v.toml"],
+        "trace.txt: line 3: no time in seconds: oops",
+    );
     // A folder that cannot be written to: a file stands where a folder should.
     place.fails(
         &["sweep", "s.toml", "--out", "s.toml/inside"],

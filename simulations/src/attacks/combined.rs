@@ -58,7 +58,7 @@ fn run(setting: &Setting, progress: Progress<'_>) -> Result<Findings, AttackErro
         progress(i as u64, habits.len() as u64, name);
         let online = linger(&hours(people), habit, setting.seed);
         let result = attack(people, &online, targets, setting.seed);
-        let of = format!("{}, {name}: who writes to the inbox", people.name);
+        let of = format!("people, {name}: who writes to the inbox");
         let first = proportion(result.first, result.inboxes);
         let chance = 1.0 / people.users as f64;
         findings
@@ -71,10 +71,7 @@ fn run(setting: &Setting, progress: Progress<'_>) -> Result<Findings, AttackErro
         findings
             .measures
             .push(Measure::new(Metric::Auc, of.clone(), result.area));
-        let read = format!(
-            "{}, {name}: hours of watching until the reader is known",
-            people.name
-        );
+        let read = format!("people, {name}: hours of watching until the reader is known");
         let rounds = median_between(&result.reader_rounds, result.reader_never);
         findings
             .measures

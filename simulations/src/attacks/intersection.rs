@@ -190,7 +190,7 @@ fn on_trace(findings: &mut Findings, setting: &Setting) {
         }
     }
     let n = acts.len() as u64;
-    let of = format!("{}: clients that run only in hours of use", people.name);
+    let of = "people: clients that run only in hours of use".to_owned();
     let share = proportion(alone.len() as u64, n);
     findings
         .measures
@@ -200,7 +200,7 @@ fn on_trace(findings: &mut Findings, setting: &Setting) {
         of,
         median_between(&alone, never),
     ));
-    let of = format!("{}: clients that always run", people.name);
+    let of = "people: clients that always run".to_owned();
     findings
         .measures
         .push(Measure::new(Metric::Exposed, of, proportion(0, n)));

@@ -14,9 +14,9 @@ use crate::{events, sweep};
 pub const ATTACK: Attack = Attack {
     id: "A1",
     title: "tracing one message",
-    sees: "all links, and the inside of corrupt mixes",
-    rule: "exact posterior: an honest mix gives each leaving packet an equal part of its pool's mass; the best guess is the \
-           likeliest packet, or user (optimal for exponential delays and for batches)",
+    sees: "all links, what nodes hold and which steps each packet still has before it, and the inside of corrupt mixes",
+    rule: "exact posterior: of an honest mix's packets with the same steps before them, each that leaves gets an equal part of their \
+           mass; the best guess is the likeliest packet, or user (optimal for exponential delays and for batches)",
     truth: "the simulator knows which packet is the target",
     run,
 };

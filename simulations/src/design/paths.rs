@@ -3,6 +3,8 @@
 //! A packet follows a [`Path`], which its class decides: steps through stages (the gateways, where they hold packets
 //! back, then each layer of mixes), with the node of each step and the delay there drawn from what is keyed by the
 //! packet's number and the step. So both engines move the same packet alike, whatever else they do.
+//!
+//! What a node holds is parted by what its packets have still before them ([`Step::pool`]); why, says [`crate::outcome`].
 
 use super::weights::{Shares, heaviest};
 use super::{Delivery, Design, DesignError, Mixing, Placement, Topology};
@@ -18,6 +20,10 @@ pub struct Stage {
     pub width: u32,
     /// Whether they are gateways.
     pub gateways: bool,
+    /// Number of the first pool; pools are numbered through as nodes are.
+    pub first_pool: u32,
+    /// Pools of each node: one for each way that packets in it may still have before them.
+    pub pools: u32,
 }
 
 /// Which node of a stage.
@@ -54,6 +60,10 @@ pub struct Step {
     pub lag: f64,
     /// Here the packet has reached its goal; what goes on from here is an answer.
     pub goal: bool,
+    /// The pool of the first node there: it holds the packets that have the same steps before them.
+    pub pool: u32,
+    /// From a node's pool to the next one's.
+    pub stride: u32,
 }
 
 /// The way of a class of packets. After the last step the packet has arrived.
@@ -158,6 +168,8 @@ impl Plan {
                 first: 0,
                 width: design.gateways,
                 gateways: true,
+                first_pool: 0,
+                pools: 0,
             });
             corrupt.extend_from_slice(&corrupt_gateways);
         }
@@ -166,6 +178,8 @@ impl Plan {
                 first: corrupt.len() as u32,
                 width: layer.len() as u32,
                 gateways: false,
+                first_pool: 0,
+                pools: 0,
             });
             corrupt.extend_from_slice(layer);
         }
@@ -194,6 +208,7 @@ impl Plan {
             mean,
         };
         plan.lay_paths();
+        plan.part_pools();
         Ok(plan)
     }
 
@@ -250,6 +265,8 @@ impl Plan {
                 choice,
                 lag,
                 goal: false,
+                pool: 0,
+                stride: 0,
             }
         };
         (0..hops).map(step).collect()
@@ -265,6 +282,8 @@ impl Plan {
             choice,
             lag: self.design.lag(),
             goal,
+            pool: 0,
+            stride: 0,
         }
     }
 

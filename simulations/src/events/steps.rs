@@ -1,6 +1,6 @@
 //! What a packet does from node to node.
 
-use super::{Event, Events, Fate, Watch};
+use super::{Event, Events, Fate, Pool, Watch};
 use crate::design::{Draw, Mixing, NO_CARRY, Packet};
 use crate::message::{Class, Message};
 
@@ -88,8 +88,9 @@ impl<const T: usize, I: Iterator<Item = Message>, W: Watch<T>> Events<'_, T, I, 
     pub(super) fn enter(&mut self, mut packet: Packet, delay: f64) {
         self.outcome.hop_events += 1;
         let node = self.plan.node_of(&packet);
-        let pool = &mut self.pools[node as usize];
+        let pool = &mut self.pools[self.plan.pool_of(&packet)];
         pool.n += 1;
+        self.held[node as usize] += 1;
         if T > 0 && !pool.shows && packet.carry != NO_CARRY {
             let row = self.rows.take(packet.carry);
             packet.carry = NO_CARRY;
@@ -97,8 +98,8 @@ impl<const T: usize, I: Iterator<Item = Message>, W: Watch<T>> Events<'_, T, I, 
                 *sum += more;
             }
         }
-        let n = pool.n;
-        self.watch.entered(self.now, node, &packet, n);
+        let held = self.held[node as usize];
+        self.watch.entered(self.now, node, &packet, held);
         let leaving = match self.plan.design.mixing {
             Mixing::None | Mixing::Poisson { .. } => {
                 return self.queue.push(self.now + delay, Event::Leave(packet));
@@ -123,7 +124,7 @@ impl<const T: usize, I: Iterator<Item = Message>, W: Watch<T>> Events<'_, T, I, 
     pub(super) fn leave(&mut self, mut packet: Packet, drawn: Option<Draw>) {
         self.outcome.hop_events += 1;
         let node = self.plan.node_of(&packet);
-        let pool = &mut self.pools[node as usize];
+        let pool = &mut self.pools[self.plan.pool_of(&packet)];
         if T > 0 && !pool.shows {
             let share = 1.0 / f64::from(pool.n);
             let mut row = pool.mass;
@@ -137,8 +138,9 @@ impl<const T: usize, I: Iterator<Item = Message>, W: Watch<T>> Events<'_, T, I, 
         if pool.n == 0 {
             pool.mass = [0.0; T];
         }
-        let stay = pool.n;
-        self.watch.departed(self.now, node, &packet, stay);
+        let held = &mut self.held[node as usize];
+        *held -= 1;
+        self.watch.departed(self.now, node, &packet, *held);
         packet.hop += 1;
         self.go(packet, false, drawn);
     }
@@ -160,23 +162,32 @@ impl<const T: usize, I: Iterator<Item = Message>, W: Watch<T>> Events<'_, T, I, 
     fn flush(&mut self, node: u32, leaving: usize) {
         let leaving = self.batches[node as usize].take(leaving);
         self.outcome.hop_events += leaving.len() as u64;
-        let pool = &mut self.pools[node as usize];
-        let share = 1.0 / f64::from(pool.n.max(1));
-        let row = pool.mass.map(|mass| mass * share);
-        let shows = pool.shows;
-        for _ in &leaving {
-            for (all, mine) in pool.mass.iter_mut().zip(&row) {
+        let pools = self.plan.pools_of(node);
+        let first = pools.start;
+        let share = |pool: &Pool<T>| {
+            let share = 1.0 / f64::from(pool.n.max(1));
+            pool.mass.map(|mass| mass * share)
+        };
+        let rows: Vec<[f64; T]> = self.pools[pools.clone()].iter().map(share).collect();
+        for packet in &leaving {
+            let at = self.plan.pool_of(packet);
+            let pool = &mut self.pools[at];
+            for (all, mine) in pool.mass.iter_mut().zip(&rows[at - first]) {
                 *all -= mine;
             }
             pool.n -= 1;
         }
-        if pool.n == 0 {
-            pool.mass = [0.0; T];
+        for pool in &mut self.pools[pools] {
+            if pool.n == 0 {
+                pool.mass = [0.0; T];
+            }
         }
-        let stay = pool.n;
+        self.held[node as usize] -= leaving.len() as u32;
+        let stay = self.held[node as usize];
         for mut packet in leaving {
-            if T > 0 && !shows {
-                packet.carry = self.rows.put(&row);
+            let at = self.plan.pool_of(&packet);
+            if T > 0 && !self.pools[at].shows {
+                packet.carry = self.rows.put(&rows[at - first]);
             }
             self.watch.departed(self.now, node, &packet, stay);
             packet.hop += 1;

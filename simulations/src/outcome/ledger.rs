@@ -1,7 +1,7 @@
 //! Keeps the posteriors of up to `T` messages at a time, in lanes, and closes them together.
 
 use super::{Options, Tracked, Users};
-use crate::design::Packet;
+use crate::design::{NODE_LOOP_BIT, Packet};
 use crate::message::Class;
 use crate::random::{Keyed, Purpose, ln, uniform};
 use std::f64::consts::LOG2_E;
@@ -13,6 +13,10 @@ const NEGLIGIBLE: f64 = 1e-15;
 
 /// Sums over users are brought up to date once in so many outputs.
 const TO_USERS: usize = 512;
+
+fn is_of_a_node(packet: &Packet) -> bool {
+    packet.id & NODE_LOOP_BIT != 0
+}
 
 /// The posteriors under way, and those done.
 pub struct Ledger<const T: usize> {
@@ -38,6 +42,8 @@ pub struct Ledger<const T: usize> {
     latency: [f64; T],
     packets: [Option<Packet>; T],
     by_user: Vec<[f64; T]>,
+    /// Mass on loops of nodes, which are nobody's.
+    by_nodes: [f64; T],
     /// What is still to be added there: many additions at once do not wait for memory one after the other.
     to_users: Vec<(u32, [f64; T])>,
     done: Vec<Tracked>,
@@ -65,6 +71,7 @@ impl<const T: usize> Ledger<T> {
             latency: [f64::NAN; T],
             packets: [None; T],
             by_user: vec![[0.0; T]; options.users.count()],
+            by_nodes: [0.0; T],
             to_users: Vec::new(),
             done: Vec::new(),
         }
@@ -151,6 +158,12 @@ impl<const T: usize> Ledger<T> {
         }
         let user = match self.users {
             Users::None => return,
+            Users::Senders(_) | Users::Receivers(_) if is_of_a_node(packet) => {
+                for (sum, more) in self.by_nodes.iter_mut().zip(row) {
+                    *sum += more;
+                }
+                return;
+            }
             Users::Senders(_) => packet.sender,
             Users::Receivers(_) => packet.receiver,
         };
@@ -202,7 +215,7 @@ impl<const T: usize> Ledger<T> {
             };
             let (user_information, user_best, best_user) = *table;
             // Of an empty table: the best user is nobody, and the entropy not a number.
-            let over_users = self.users != Users::None;
+            let over_users = self.users != Users::None && !is_of_a_node(&packet);
             let only = |x: f64| if over_users { x } else { f64::NAN };
             self.done.push(Tracked {
                 id: packet.id,
@@ -237,17 +250,19 @@ impl<const T: usize> Ledger<T> {
         given_up
     }
 
-    /// Information, best mass and best user of each lane; the table is empty afterwards.
+    /// Information, best mass and best user of each lane, of the mass that is some user's: who asks for a user knows that it
+    /// was no node. The table is empty afterwards.
     fn user_tables(&mut self) -> [(f64, f64, usize); T] {
         self.add_to_users();
         let mut out = [(0.0, 0.0, usize::MAX); T];
+        let scale = std::mem::replace(&mut self.by_nodes, [0.0; T]).map(|w| 1.0 / (1.0 - w));
         for (user, sums) in self.by_user.iter_mut().enumerate() {
             if sums.iter().all(|s| *s == 0.0) {
                 continue;
             }
             for (lane, (information, best, who)) in out.iter_mut().enumerate() {
-                let w = sums[lane];
-                if w > NEGLIGIBLE {
+                let w = sums[lane] * scale[lane];
+                if w > NEGLIGIBLE && w.is_finite() {
                     *information -= w * ln(w);
                     if w > *best {
                         (*best, *who) = (w, user);

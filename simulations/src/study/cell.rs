@@ -4,8 +4,9 @@ use super::measures::{self, List};
 use super::{Measured, StudyError, Tell};
 use crate::outcome::{Options, Outcome, Tracked, Users};
 use crate::random::replication_seed;
+use crate::replay::Conversation;
 use crate::scenario_file::{Case, Engine, Study, WorkloadKind};
-use crate::traffic::{Demand, Traffic, Written, parse_trace};
+use crate::traffic::{Demand, Traffic};
 use crate::{Scenario, Transparent, events, sweep, workload};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -64,7 +65,7 @@ pub(super) const TRACKED: &str = "sent_s,sender,receiver,latency_s,entropy_bit,m
      right,truth,user_entropy_bit,user_min_entropy_bit,user_best_guess,user_right,outputs,missing,group";
 
 /// All traces of a study, read once.
-pub struct Traces(BTreeMap<String, (Vec<Written>, u32)>);
+pub struct Traces(BTreeMap<String, Conversation>);
 
 impl Traces {
     /// Reads them; `beside` is the scenario's folder.
@@ -77,11 +78,8 @@ impl Traces {
                 let path = beside.join(file);
                 let text = std::fs::read_to_string(&path)
                     .map_err(|e| StudyError(format!("cannot read {}: {e}", path.display())))?;
-                let trace = parse_trace(&text)
-                    .map_err(|e| StudyError(format!("{}, {e}", path.display())))?;
-                if trace.0.is_empty() {
-                    return Err(StudyError(format!("{} holds no message", path.display())));
-                }
+                let trace = Conversation::parse(file, &text)
+                    .map_err(|e| StudyError(format!("{}: {e}", path.display())))?;
                 all.insert(file.clone(), trace);
             }
         }
@@ -130,16 +128,10 @@ fn engines(
             contacts: *contacts,
         },
         WorkloadKind::Trace(file, faster) => {
-            let (messages, people) = traces.0.get(file).ok_or("its trace was not read")?;
-            let quick = |w: &Written| Written {
-                time: w.time / faster,
-                ..*w
-            };
-            let messages: Vec<_> = messages.iter().map(quick).collect();
-            users = *people;
-            let last = messages.last().map_or(0.0, |w| w.time);
-            duration = duration.min(last + 1e-3);
-            Demand::Trace(messages)
+            let trace = traces.0.get(file).ok_or("its trace was not read")?;
+            users = trace.users as u32;
+            duration = duration.min(trace.length / faster + 1e-3);
+            trace.demand(*faster)
         }
     };
     let mut options = Options {

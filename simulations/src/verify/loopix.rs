@@ -123,7 +123,7 @@ impl Game {
             engine.run_until(at).map_err(|e| e.to_string())?;
             for node in last..last + self.width {
                 let (_, [a, b]) = engine.pool(node);
-                if *a > 0.0 && *b > 0.0 {
+                if a > 0.0 && b > 0.0 {
                     ratios.push((a / b).ln().abs());
                 }
             }
