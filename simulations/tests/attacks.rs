@@ -12,7 +12,7 @@ use std::sync::LazyLock;
 /// Six people for a minute, at localnet's rates.
 static RIG: LazyLock<Rig> = LazyLock::new(|| {
     let text: String = (0..40)
-        .map(|i| format!("{} {} {}\n", i % 6, (i + 1 + i / 6) % 6, i * 3 / 2))
+        .map(|i| format!("{} {} {}\n", i % 6, (i + 1 + i / 6 % 5) % 6, i * 3 / 2))
         .collect();
     let people = Conversation::parse("people", &text).expect("a trace");
     let mut rig = Rig::local(5, people);
