@@ -4,6 +4,7 @@
 mod apps;
 mod blobs;
 mod browsers;
+mod clock;
 mod damaged;
 mod directories;
 mod gateway;

@@ -16,7 +16,7 @@ pub(super) struct Gateway {
 
 impl Gateway {
     /// Proves to be node `index`; 3 is the first gateway, the clients' entry.
-    async fn new(index: usize) -> (Self, crate::config::Config) {
+    pub(super) async fn new(index: usize) -> (Self, crate::config::Config) {
         Self::of(World::new(), index).await
     }
 
@@ -33,6 +33,11 @@ impl Gateway {
             },
             config,
         )
+    }
+
+    /// From the next link on its clock is so far behind.
+    pub(super) fn fall_behind(&mut self, by: Duration) {
+        self.tls = self.tls.clone().with_clock_behind(by);
     }
 
     pub(super) async fn accept(&self) -> ClientLink {

@@ -1,6 +1,11 @@
 //! The one place where a daemon reads a clock, and the only caller of `Instant::from_nanos`.
 //!
-//! Its twin is the simulator's virtual clock. Waiting until a point in time is [`crate::timer`].
+//! Its twin is the simulator's virtual clock. Waiting until a point in time is [`crate::timer`]; how a clock stands to
+//! another machine's is [`Skew`].
+
+mod skew;
+
+pub use skew::Skew;
 
 use rustix::time::{ClockId, Timespec, clock_gettime};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};

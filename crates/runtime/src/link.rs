@@ -252,6 +252,7 @@ impl ClientTls {
 pub struct ClientListenerTls {
     server: Arc<ServerConfig>,
     handshake_timeout: Duration,
+    behind: Duration,
 }
 
 impl ClientListenerTls {
@@ -261,7 +262,14 @@ impl ClientListenerTls {
         Ok(Self {
             server: Arc::new(tls::client_facing_server(&key)?),
             handshake_timeout: HANDSHAKE_TIMEOUT,
+            behind: Duration::ZERO,
         })
+    }
+
+    /// Says a time that is so long ago; for tests.
+    pub fn with_clock_behind(mut self, behind: Duration) -> Self {
+        self.behind = behind;
+        self
     }
 
     /// Another limit than [`HANDSHAKE_TIMEOUT`]; for tests.
@@ -279,7 +287,9 @@ impl ClientListenerTls {
         within(self.handshake_timeout, async {
             let (tcp, connection) = tls_accept(&self.server, tcp).await?;
             let (reader, writer) = frames::open(tcp, Connection::Server(connection));
-            let ours = Speaker::Gateway(Clock::start().unix());
+            let time = Clock::start().unix().0;
+            let behind = u64::try_from(self.behind.as_millis()).unwrap_or(u64::MAX);
+            let ours = Speaker::Gateway(UnixTime(time.saturating_sub(behind)));
             let (reader, writer, theirs) = greet(reader, writer, network, ours).await?;
             let Speaker::Client(session) = theirs else {
                 return Err(LinkError::Order);

@@ -6,6 +6,7 @@
 use bytes::Bytes;
 use http_body_util::{BodyExt, Limited};
 use hyper::body::{Body, Frame, Incoming, SizeHint};
+use std::error::Error;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -56,9 +57,90 @@ impl Drop for Lingering {
         let worth = |b: &Incoming| !b.is_end_stream() && b.size_hint().lower() <= LINGER_MAX as u64;
         let left = self.0.take().filter(worth);
         if let (Some(left), Ok(runtime)) = (left, Handle::try_current()) {
-            let mut left = Limited::new(left, LINGER_MAX);
-            let reading = async move { while let Some(Ok(_)) = left.frame().await {} };
-            runtime.spawn(tokio::time::timeout(LINGER, reading));
+            runtime.spawn(read_on(left));
         }
+    }
+}
+
+/// Reads and keeps nothing: to the end, or a fault, or a limit.
+async fn read_on(left: impl Body<Data = Bytes, Error: Into<Box<dyn Error + Send + Sync>>> + Unpin) {
+    let mut left = Limited::new(left, LINGER_MAX);
+    let reading = async move { while let Some(Ok(_)) = left.frame().await {} };
+    // Past the time the rest is dropped, as it was before there was this.
+    let _ = tokio::time::timeout(LINGER, reading).await;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::http::ChannelBody;
+    use std::convert::Infallible;
+    use std::time::Instant;
+    use tokio::sync::mpsc;
+
+    const PIECE: usize = 64 * 1024;
+
+    /// Gives a piece whenever it is asked, and counts; after `most` it is silent.
+    struct Pieces<'a> {
+        given: &'a mut usize,
+        most: usize,
+    }
+
+    impl Body for Pieces<'_> {
+        type Data = Bytes;
+        type Error = Infallible;
+
+        fn poll_frame(
+            mut self: Pin<&mut Self>,
+            _: &mut Context<'_>,
+        ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+            if *self.given == self.most {
+                return Poll::Pending;
+            }
+            *self.given += 1;
+            Poll::Ready(Some(Ok(Frame::data(Bytes::from_static(&[0; PIECE])))))
+        }
+    }
+
+    /// Pieces that are read of so many, and how long that takes.
+    async fn read(most: usize) -> (usize, Duration) {
+        let (mut given, began) = (0, Instant::now());
+        let given_to = &mut given;
+        let body = Pieces {
+            given: given_to,
+            most,
+        };
+        read_on(body).await;
+        (given, began.elapsed())
+    }
+
+    #[tokio::test]
+    async fn sixteen_mebibytes_are_read_and_no_more() {
+        let (given, took) = read(usize::MAX).await;
+        // It stops at the piece that is one too many.
+        assert_eq!(given, LINGER_MAX / PIECE + 1);
+        assert!(took < LINGER, "{took:?}");
+    }
+
+    #[tokio::test]
+    async fn one_who_says_nothing_more_has_two_seconds() {
+        let (given, took) = read(3).await;
+        assert_eq!(given, 3);
+        assert!(took >= LINGER && took < 3 * LINGER, "{took:?}");
+    }
+
+    #[tokio::test]
+    async fn drops_do_not_make_the_two_seconds_begin_anew() {
+        let (sender, receiver) = mpsc::channel(1);
+        let dripping = tokio::spawn(async move {
+            while sender.send(Bytes::from_static(&[0])).await.is_ok() {
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+        });
+        let began = Instant::now();
+        read_on(ChannelBody(receiver)).await;
+        let took = began.elapsed();
+        assert!(took >= LINGER && took < 3 * LINGER, "{took:?}");
+        dripping.await.unwrap();
     }
 }

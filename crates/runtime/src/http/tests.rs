@@ -137,6 +137,34 @@ async fn the_answer_to_a_large_body_reaches_one_who_is_slow_to_write_it() {
     }
 }
 
+/// Whoever goes on after the answer is read for two seconds or 16 MiB, and then cut off.
+#[tokio::test]
+async fn one_who_writes_without_end_is_cut_off() {
+    let (client, _shutdown, _task) = start().await;
+    for (piece, pause) in [(64 << 10, 0), (100, 50)] {
+        let mut tcp = TcpStream::connect(client.address).await.unwrap();
+        let head = "POST /no HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n";
+        tcp.write_all(head.as_bytes()).await.unwrap();
+        assert!(first_line(&mut tcp).await.contains("404"));
+        let chunk = format!("{piece:x}\r\n{}\r\n", "a".repeat(piece));
+        let (mut written, began) = (0, Instant::now());
+        while tcp.write_all(chunk.as_bytes()).await.is_ok() {
+            written += piece;
+            let took = began.elapsed();
+            // What both systems hold for a connection comes on top of what was read.
+            let bounded = written < 48 << 20 && took < Duration::from_secs(8);
+            assert!(bounded, "{written} bytes in {took:?}");
+            if pause > 0 {
+                tokio::time::sleep(Duration::from_millis(pause)).await;
+            }
+        }
+        match pause {
+            0 => assert!(written >= 16 << 20, "{written}"),
+            _ => assert!(began.elapsed() > Duration::from_millis(1900)),
+        }
+    }
+}
+
 #[tokio::test]
 async fn a_slow_body_is_cut_off() {
     let (client, _shutdown, _task) = start().await;

@@ -5,7 +5,7 @@ use crate::clock::Clock;
 use crate::data_dir::DataDir;
 use crate::directory_client::{DirectoryClient, DirectoryClientError};
 use crate::node::foundation::Foundation;
-use crate::node::peer_clocks::{PeerClocks, Skew};
+use crate::node::peer_clocks::{Compared, PeerClocks};
 use crate::node::retire::{self, LOOK_EVERY, Retirement};
 use crate::outbound::Backoff;
 use directory::vote::{self, republish_after};
@@ -93,7 +93,8 @@ impl Publisher {
         let since = *self.retiring.borrow();
         let leaving = Retirement::of(&hop.id(), &hop.view, since, &self.network, now);
         let mut status = leaving.status(hop.view.unix_at(now));
-        status.extend(Skew::status(self.clocks.skew(compared_for(&self.network))));
+        let compared = self.clocks.compared(compared_for(&self.network));
+        status.extend(Compared::status(compared));
         status
     }
 
@@ -176,15 +177,16 @@ impl Author {
 
     /// Says so once when it goes wrong, and when it is right again.
     fn look_at_the_clock(&self, was_wrong: &mut bool) {
-        let Some(skew) = self.clocks.skew(compared_for(&self.network)) else {
+        let Some(compared) = self.clocks.compared(compared_for(&self.network)) else {
             return;
         };
-        if std::mem::replace(was_wrong, skew.is_wrong()) == skew.is_wrong() {
+        let wrong = compared.skew.is_wrong();
+        if std::mem::replace(was_wrong, wrong) == wrong {
             return;
         }
-        if skew.is_wrong() {
-            let authorities = skew.authorities;
-            tracing::warn!(authorities, "{}", skew.in_words());
+        if wrong {
+            let authorities = compared.authorities;
+            tracing::warn!(authorities, "{}", compared.in_words());
         } else {
             tracing::info!("this machine's clock agrees with the authorities' again");
         }
