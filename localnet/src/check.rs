@@ -191,41 +191,24 @@ fn listen(network: &Network, ledger: &Shared) -> Result<Vec<tokio::task::JoinHan
             let api = network.api(name)?;
             let ledger = ledger.clone();
             Ok(tokio::spawn(async move {
-                loop {
-                    let _ = follow(&api, name, &ledger).await;
-                    tokio::time::sleep(Duration::from_millis(200)).await;
-                }
+                api.follow(|event| take(&event, name, &ledger)).await;
             }))
         })
         .collect()
 }
 
-async fn follow(api: &Api, receiver: &str, ledger: &Shared) -> Result<()> {
-    let mut lines = api.events().await?;
-    let mut id = 0u64;
-    let mut seen = 0u64;
-    while let Some(line) = lines.next().await? {
-        if let Some(text) = line.strip_prefix("id:") {
-            id = text.trim().parse().unwrap_or(id);
-        }
-        let Some(data) = line.strip_prefix("data:") else {
-            continue;
-        };
-        let Ok(event) = serde_json::from_str::<Value>(data) else {
-            continue;
-        };
-        if event["type"] == "message_received" && id > seen {
-            seen = id;
-            let text = event["text"].as_str().unwrap_or_default().to_owned();
-            if let Ok(mut ledger) = ledger.lock() {
-                let key = (receiver.to_owned(), text);
-                if let Some(sent) = ledger.sent.get(&key).copied() {
-                    ledger.came.entry(key).or_default().push(sent.elapsed());
-                }
-            }
+/// An event of `receiver`'s; whether to go on.
+fn take(event: &Value, receiver: &str, ledger: &Shared) -> bool {
+    if event["type"] == "message_received"
+        && let Ok(mut ledger) = ledger.lock()
+    {
+        let text = event["text"].as_str().unwrap_or_default().to_owned();
+        let key = (receiver.to_owned(), text);
+        if let Some(sent) = ledger.sent.get(&key).copied() {
+            ledger.came.entry(key).or_default().push(sent.elapsed());
         }
     }
-    Ok(())
+    true
 }
 
 async fn send(network: &Network, from: &str, to: &str, round: u32, ledger: &Shared) -> Result<()> {

@@ -87,7 +87,12 @@ async fn half(args: &NetworkArgs, lines: &LinesArgs, file: bool, count: usize) -
         false => None,
     };
     let (news, mut heard) = mpsc::unbounded_channel();
-    let listener = tokio::spawn(listen(network.api("bob")?, news));
+    let listening = network.api("bob")?;
+    let listener = tokio::spawn(async move {
+        listening
+            .follow(|event| news.send((Instant::now(), event)).is_ok())
+            .await;
+    });
     let began = Instant::now();
     let mut state = State::default();
     let mut said: usize = 0;
@@ -179,18 +184,6 @@ impl State {
             Some(_) | None => {}
         }
     }
-}
-
-/// Everything that a client's event stream says, with the moment.
-async fn listen(api: Api, news: mpsc::UnboundedSender<(Instant, Value)>) -> Result<()> {
-    let mut lines = api.events().await?;
-    while let Some(line) = lines.next().await? {
-        let data = line.strip_prefix("data:");
-        if let Some(event) = data.and_then(|d| serde_json::from_str(d).ok()) {
-            news.send((Instant::now(), event))?;
-        }
-    }
-    Ok(())
 }
 
 /// Uploads a file of `len` random bytes and offers it to a contact; its digest.

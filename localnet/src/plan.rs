@@ -8,6 +8,7 @@ use directory::{Bootstrap, Network, NetworkAuthority};
 use runtime::clock::Clock;
 use runtime::data_dir::DataDir;
 use runtime::entropy::Entropy;
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
@@ -84,6 +85,12 @@ impl Planned {
     pub fn data(&self) -> PathBuf {
         self.folder.join("data")
     }
+
+    /// Wherever it listens.
+    fn addresses(&self) -> impl Iterator<Item = SocketAddr> {
+        let all = [self.listen, self.client_listen, self.api, self.metrics];
+        all.into_iter().flatten()
+    }
 }
 
 /// The whole network.
@@ -149,7 +156,7 @@ impl Plan {
 
     /// One mix more, which no authority admits yet.
     pub fn add_mix(&mut self, name: &str, args: &NetworkArgs) -> Result<Planned> {
-        let (mut ports, mut entropy) = (Ports::new(), Entropy::os());
+        let (mut ports, mut entropy) = (Ports::beside(&self.nodes), Entropy::os());
         let name = name.to_owned();
         let node = plan_node(Role::Mix, name, &self.folder, &mut ports, &mut entropy)?;
         self.write_config(&node, args, None)?;
@@ -404,6 +411,8 @@ struct Ports {
     /// Which to try next, counted from the first. Every process begins elsewhere.
     next: u32,
     held: Vec<TcpListener>,
+    /// Of nodes that may be down just now.
+    planned: BTreeSet<u16>,
 }
 
 impl Ports {
@@ -411,6 +420,16 @@ impl Ports {
         Self {
             next: std::process::id().wrapping_mul(97),
             held: Vec::new(),
+            planned: BTreeSet::new(),
+        }
+    }
+
+    /// None that one of these has, whether it runs or not.
+    fn beside(nodes: &[Planned]) -> Self {
+        let all = nodes.iter().flat_map(Planned::addresses);
+        Self {
+            planned: all.map(|address| address.port()).collect(),
+            ..Self::new()
         }
     }
 
@@ -419,6 +438,9 @@ impl Ports {
         for _ in 0..count {
             let port = PORTS.start + (self.next % count) as u16;
             self.next = self.next.wrapping_add(1);
+            if self.planned.contains(&port) {
+                continue;
+            }
             if let Ok(listener) = TcpListener::bind((Ipv4Addr::LOCALHOST, port)) {
                 let address = listener.local_addr()?;
                 self.held.push(listener);
@@ -467,4 +489,29 @@ pub fn hex(bytes: &[u8]) -> String {
         let _ = write!(out, "{b:02x}");
         out
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::args::Args;
+    use clap::Parser;
+
+    #[test]
+    fn a_node_that_is_added_has_no_port_of_one_that_is_down() {
+        let folder = tempfile::tempdir().unwrap();
+        let dir = folder.path().to_str().unwrap();
+        let args = Args::parse_from(["localnet", "--dir", dir]).network;
+        // None of these is started: all their ports are free.
+        let mut plan = Plan::make(&args).unwrap();
+        let taken = |plan: &Plan| -> Vec<SocketAddr> {
+            let all = plan.nodes.iter().flat_map(Planned::addresses);
+            all.collect()
+        };
+        for n in 0..10 {
+            plan.add_mix(&format!("more{n}"), &args).unwrap();
+        }
+        let (all, once) = (taken(&plan), BTreeSet::from_iter(taken(&plan)));
+        assert_eq!(all.len(), once.len(), "{all:?}");
+    }
 }

@@ -13,7 +13,7 @@ mod support;
 use localnet::check::contact_id;
 use localnet::live::Network;
 use runtime::http_client::Method;
-use serde_json::{Value, json};
+use serde_json::json;
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
@@ -96,19 +96,13 @@ async fn wait_received(network: &mut Network, round: usize) {
 /// How often each text stands in bob's event log, read whole.
 async fn received(network: &Network) -> BTreeMap<String, usize> {
     let mut counts = BTreeMap::new();
-    let Ok(mut lines) = network.api("bob").unwrap().events().await else {
+    let Ok(mut events) = network.api("bob").unwrap().events(0).await else {
         return counts;
     };
     // The log is given at once; what follows is silence.
-    while let Ok(Ok(Some(line))) =
-        tokio::time::timeout(Duration::from_millis(300), lines.next()).await
+    while let Ok(Ok(Some((_, event)))) =
+        tokio::time::timeout(Duration::from_millis(300), events.next()).await
     {
-        let Some(data) = line.strip_prefix("data:") else {
-            continue;
-        };
-        let Ok(event) = serde_json::from_str::<Value>(data) else {
-            continue;
-        };
         if event["type"] == "message_received" {
             let text = event["text"].as_str().unwrap_or_default().to_owned();
             *counts.entry(text).or_default() += 1;

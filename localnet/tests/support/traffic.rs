@@ -5,7 +5,7 @@ use localnet::api::Api;
 use localnet::check::contact_id;
 use localnet::live::Network;
 use runtime::http_client::Method;
-use serde_json::{Value, json};
+use serde_json::json;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -117,27 +117,13 @@ async fn write(
 }
 
 async fn read(api: Api, ledger: Arc<Mutex<Ledger>>) {
-    // Events that were read; a stream that broke is read anew from the first.
-    let mut seen = 0u64;
-    loop {
-        if let Ok(mut lines) = api.events().await {
-            let mut id = 0u64;
-            while let Ok(Some(line)) = lines.next().await {
-                if let Some(text) = line.strip_prefix("id:") {
-                    id = text.trim().parse().unwrap_or(id);
-                }
-                let Some(data) = line.strip_prefix("data:") else {
-                    continue;
-                };
-                let event: Value = serde_json::from_str(data).unwrap_or_default();
-                if event["type"] == "message_received" && id > seen {
-                    seen = id;
-                    let text = event["text"].as_str().unwrap_or_default().to_owned();
-                    let mut ledger = ledger.lock().unwrap();
-                    ledger.came.entry(text).or_default().push(Instant::now());
-                }
-            }
+    api.follow(|event| {
+        if event["type"] == "message_received" {
+            let text = event["text"].as_str().unwrap_or_default().to_owned();
+            let mut ledger = ledger.lock().unwrap();
+            ledger.came.entry(text).or_default().push(Instant::now());
         }
-        tokio::time::sleep(Duration::from_millis(200)).await;
-    }
+        true
+    })
+    .await;
 }
