@@ -36,7 +36,7 @@ use crate::proofs::Proven;
 use crate::storage::{Committed, PENDING_MAX, Storage, Work};
 use crate::uplink::Due;
 use directory::{Directory, SignedDirectory};
-use messaging::{BlobWant, ContactId, Messenger, Order};
+use messaging::{ContactId, Messenger, Order};
 use mizzle_core::client::{Client, ClientEvent};
 use mizzle_core::guard::Guard;
 use orders::Orders;
@@ -134,8 +134,6 @@ pub(crate) struct State {
     metrics_at: Option<Instant>,
     /// Rows that belong to the next batch, and are not the Messenger's.
     writes: Vec<Write>,
-    /// Records that the reading thread would not take.
-    unread: Vec<BlobWant>,
     /// Events that belong to the next batch, and are not the Messenger's.
     told: Vec<ApiEvent>,
     /// Conversations whose vaults the next batch destroys.
@@ -319,10 +317,10 @@ impl EventLoop {
         }
         self.take_held(now);
         self.follow_directory(now);
-        self.answer_unread();
         if self.state.pending.len() < PENDING_MAX {
             self.make_batch()?;
         }
+        self.ask_for_records();
         self.state
             .orders
             .place(&mut self.client, self.limits.outbox_max, now);

@@ -25,9 +25,7 @@ impl EventLoop {
     ) -> Option<Event> {
         match event {
             Event::BlobWanted(want) => {
-                if !self.file_orders.want(want) {
-                    self.state.unread.push(want);
-                }
+                self.file_orders.want(want);
                 return None;
             }
             Event::BlobBegin {
@@ -105,9 +103,9 @@ impl EventLoop {
         }
     }
 
-    /// Records that could not be asked for: their file counts as gone.
-    pub(super) fn answer_unread(&mut self) {
-        for want in std::mem::take(&mut self.state.unread) {
+    /// Asks for records, as far as there is room; each one that comes wakes the loop, which asks on.
+    pub(super) fn ask_for_records(&mut self) {
+        for want in self.file_orders.ask() {
             self.give_record(&want, None);
         }
     }

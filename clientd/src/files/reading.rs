@@ -3,21 +3,23 @@
 //! waiting.
 //!
 //! Every order is answered, once; a file that cannot be read is answered with "gone". Orders are
-//! bounded by the Messenger, which has some dozens of records under way for each of a few transfers.
+//! bounded by the Messenger, which has some dozens of records under way for each of some dozens of files; those for
+//! which the thread has no room wait for it here, and their file is not gone.
 
 use super::Files;
 use messaging::{BlobWant, ContactId, MessageId};
 use sha2::{Digest, Sha256};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use store::{Blob, BlobId, StoreError};
 use tokio::sync::mpsc;
+use tokio::sync::mpsc::error::TrySendError;
 use zeroize::Zeroizing;
 
-/// Orders and news on their way; more than the Messenger ever has.
-const QUEUE: usize = 4096;
+/// Orders and news on their way: those of some dozens of transfers.
+pub(super) const QUEUE: usize = 4096;
 /// Most files that are kept open.
 const OPEN_MAX: usize = 16;
 /// Bytes hashed at once.
@@ -43,6 +45,8 @@ pub(crate) enum FileNews {
 /// The loop's end of both threads.
 pub(crate) struct FileOrders {
     wants: mpsc::Sender<BlobWant>,
+    /// Those for which there was no room.
+    later: VecDeque<BlobWant>,
     checks: mpsc::Sender<(ContactId, MessageId, [u8; 32])>,
     /// A long hash looks at it.
     ending: Arc<AtomicBool>,
@@ -66,6 +70,7 @@ pub(crate) fn start(
     })?;
     let orders = FileOrders {
         wants,
+        later: VecDeque::new(),
         checks,
         ending,
         threads: vec![reads, hashes],
@@ -78,12 +83,30 @@ fn spawn(name: &str, run: impl FnOnce() + Send + 'static) -> std::io::Result<Joi
 }
 
 impl FileOrders {
-    /// Asks for a record. `false`: the thread is gone or far behind; take the file for gone.
-    pub(crate) fn want(&self, want: BlobWant) -> bool {
-        self.wants.try_send(want).is_ok()
+    /// A record is needed; [`FileOrders::ask`] asks for it.
+    pub(crate) fn want(&mut self, want: BlobWant) {
+        self.later.push_back(want);
     }
 
-    /// Asks for a hash. `false` as above.
+    /// Asks for what is needed, as far as there is room; the rest is asked for when this is called after the thread
+    /// gave something. Gives what will never come, because the thread is gone.
+    pub(crate) fn ask(&mut self) -> Vec<BlobWant> {
+        let mut never = Vec::new();
+        while let Some(want) = self.later.pop_front() {
+            match self.wants.try_send(want) {
+                Ok(()) => {}
+                Err(TrySendError::Full(want)) => {
+                    self.later.push_front(want);
+                    break;
+                }
+                Err(TrySendError::Closed(want)) => never.push(want),
+            }
+        }
+        never
+    }
+
+    /// Asks for a hash. `false`: the thread is gone; take the file for gone. It is never without room, as files come
+    /// some at a time.
     pub(crate) fn check(&self, contact: ContactId, transfer: MessageId, hash: [u8; 32]) -> bool {
         self.checks.try_send((contact, transfer, hash)).is_ok()
     }

@@ -4,7 +4,7 @@ use super::catalog::TABLE_FILES;
 use super::reading::FileNews;
 use super::writing::{FileJob, Hand};
 use super::*;
-use messaging::{BlobWant, FileView};
+use messaging::{BlobRef, BlobWant, FileView};
 use sha2::{Digest, Sha256};
 use std::path::PathBuf;
 use store::{ClientStore, VaultId};
@@ -232,7 +232,7 @@ fn records_to_send_are_read_and_what_is_gone_is_said_to_be() {
     let files = disk.open();
     let bytes = content(3 * FILE_RECORD_LEN + 5);
     let info = upload(&files, &bytes, 1);
-    let (orders, _news, mut heard) = reading::start(&files).unwrap();
+    let (mut orders, _news, mut heard) = reading::start(&files).unwrap();
     let mut read = |index: u32| {
         let want = BlobWant {
             transfer: MessageId([4; 16]),
@@ -240,7 +240,8 @@ fn records_to_send_are_read_and_what_is_gone_is_said_to_be() {
             blob: info.blob,
             index,
         };
-        assert!(orders.want(want));
+        orders.want(want);
+        assert!(orders.ask().is_empty());
         match heard.blocking_recv() {
             Some(FileNews::Record(back, bytes)) if back == want => bytes.map(|b| b.to_vec()),
             _ => panic!("no record"),
@@ -253,6 +254,43 @@ fn records_to_send_are_read_and_what_is_gone_is_said_to_be() {
     assert!(read(0).is_some());
     files.remove(&info.blob).unwrap();
     assert_eq!(read(0), None);
+}
+
+/// More at once than the thread has room for, as with many files after a restart: all of them come, in their order, and
+/// no file counts as gone.
+#[test]
+fn records_for_which_there_is_no_room_come_later() {
+    let disk = Disk::new();
+    let files = disk.open();
+    let kept: Vec<u8> = (0..3).map(|n| n * 7).collect();
+    let blobs: Vec<BlobRef> = kept.iter().map(|n| upload(&files, &[*n], 1).blob).collect();
+    let (mut orders, news, mut heard) = reading::start(&files).unwrap();
+    let want = |n: usize| BlobWant {
+        transfer: MessageId([4; 16]),
+        contact: BOB,
+        blob: blobs[n % 3],
+        index: 0,
+    };
+    // Both ways are full before these are asked for.
+    let total = 3 * reading::QUEUE;
+    (0..total).for_each(|n| orders.want(want(n)));
+    for n in 0..total {
+        assert!(orders.ask().is_empty(), "record {n} counts as gone");
+        match heard.blocking_recv() {
+            Some(FileNews::Record(back, Some(bytes))) => {
+                assert_eq!((back, &bytes[..]), (want(n), &kept[n % 3..][..1]));
+            }
+            _ => panic!("no record {n}"),
+        }
+    }
+    // A thread that is gone gives none.
+    drop((heard, news));
+    let mut never = Vec::new();
+    while never.is_empty() {
+        orders.want(want(1));
+        never = orders.ask();
+    }
+    assert!(never.iter().all(|w| *w == want(1)));
 }
 
 #[test]
