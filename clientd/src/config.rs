@@ -104,6 +104,8 @@ pub struct Limits {
     pub contacts_max: usize,
     /// Cells and orders that wait for a tick or a reply.
     pub outbox_max: usize,
+    /// Files whose records go out at once; others wait for their turn. Each has up to 64 cells of 2 KB in memory.
+    pub files_at_once: usize,
     /// Bytes of one file; a longer one is refused.
     pub file_max: u64,
     /// Bytes of all files on the disk, uploads too; what would be more is refused.
@@ -144,6 +146,7 @@ impl Default for Limits {
             events_days_max: 30,
             contacts_max: 256,
             outbox_max: 4_096,
+            files_at_once: 32,
             file_max: 1 << 30,
             files_bytes_max: 4 << 30,
             auto_accept_max: 25 << 20,
@@ -217,6 +220,7 @@ impl Config {
         within("events_bytes_max", limits.events_bytes_max, 4 << 30)?;
         within("events_days_max", limits.events_days_max, 3_650)?;
         within("contacts_max", limits.contacts_max as u64, 512)?;
+        within("files_at_once", limits.files_at_once as u64, 1_024)?;
         within("outbox_max", limits.outbox_max as u64, 65_536)
     }
 
@@ -278,7 +282,7 @@ mod tests {
     #[test]
     fn impossible_values_name_their_key() {
         type Change = fn(&mut Config);
-        let cases: [(&str, Change); 11] = [
+        let cases: [(&str, Change); 12] = [
             ("api", |c| c.api = "0.0.0.0:7654".parse().unwrap()),
             ("api", |c| {
                 c.api = "192.168.1.2:7654".parse().unwrap();
@@ -297,6 +301,7 @@ mod tests {
             ("entry", |c| c.entry = Some("zz".into())),
             ("limits.connections_max", |c| c.limits.connections_max = 0),
             ("limits.events_max", |c| c.limits.events_max = 0),
+            ("limits.files_at_once", |c| c.limits.files_at_once = 0),
             ("source_address", |c| {
                 c.source_address = Some("::1".parse().unwrap());
                 c.entry_address = Some("127.0.0.1:1".parse().unwrap());

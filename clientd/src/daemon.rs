@@ -425,6 +425,7 @@ fn client_config(config: &Config, network: &Network) -> ClientConfig {
 fn messenger_config(config: &Config, network: &Network) -> MessengerConfig {
     MessengerConfig {
         contacts_max: config.limits.contacts_max,
+        files_at_once: config.limits.files_at_once,
         ..MessengerConfig::new(*network.id())
     }
 }

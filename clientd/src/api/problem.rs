@@ -113,7 +113,7 @@ pub(crate) const CODES: &[(&str, u16, &str)] = &[
     (
         "outbox_full",
         429,
-        "256 messages to this contact are not delivered yet",
+        "256 messages or 16 files to this contact are not delivered yet, or 1024 files to all",
     ),
     ("too_many_apps", 429, "64 applications; revoke one"),
     ("too_many_contacts", 429, "`limits.contacts_max`"),

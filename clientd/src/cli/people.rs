@@ -170,6 +170,12 @@ fn lines(s: &Status, health: &Health) -> Vec<String> {
     ));
     let (used, most) = (s.files_bytes, s.files_bytes_max);
     lines.push(format!("files: {used} of {most} bytes"));
+    if q.files_out > 0 {
+        lines.push(format!(
+            "files to others: {}, of which {} go now and {} wait for their turn",
+            q.files_out, q.files_sending, q.files_waiting
+        ));
+    }
     for g in &s.gateways {
         lines.push(format!(
             "gateway {}: {} sent, {} returned, {} late, {} lost",

@@ -65,6 +65,7 @@ impl EventLoop {
             lost: l.lost,
             lossy: l.lossy(),
         });
+        let files = self.messenger.files_out();
         let span = self.durable.borrow().span;
         let (events_kept, events_bytes) = self.history.size();
         Status {
@@ -83,6 +84,9 @@ impl EventLoop {
                 outbox_on_their_way,
                 inboxes_wanted: health.inboxes_wanted,
                 inboxes_open: health.inboxes_open,
+                files_out: files.all,
+                files_sending: files.sending,
+                files_waiting: files.waiting,
                 commits_pending: self.state.pending.len(),
             },
             packets_sent: counters.sent,

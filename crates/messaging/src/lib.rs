@@ -43,7 +43,7 @@ pub use event::{
     ClientMessageId, Event, FailReason, IgnoreReason, MessageId, MessageState, SendOutcome,
 };
 pub use identity::{ContactId, Identity, KemPublic};
-pub use messenger::{ContactView, FILE_MAX, Messenger, MessengerConfig, RestoreError};
+pub use messenger::{ContactView, FILE_MAX, FilesOut, Messenger, MessengerConfig, RestoreError};
 pub use order::{
     DepositHandle, DepositOutcome, FlowKind, InboxClass, InboxOutcome, Order, OwnInbox,
 };

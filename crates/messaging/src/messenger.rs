@@ -3,7 +3,7 @@
 //! Here: its inputs and outputs, and the one function (`Messenger::advance`) that every input ends
 //! with. Its parts: what a contact is (`contacts`), what goes out (`outgoing`, `delivery`, `dispatch`, `path`),
 //! what comes in (`incoming`, `pieces`), what is told of it (`receipts`, `notes`), files (`files`, `sending`,
-//! `receiving`), which inboxes are open (`inboxes`), cards (`invites`), what a person decides (`settings`), and rows for the store (`rows`,
+//! `turns`, `receiving`), which inboxes are open (`inboxes`), cards (`invites`), what a person decides (`settings`), and rows for the store (`rows`,
 //! `restore`). `docs/spec/messaging.md` gives the rules.
 
 mod contacts;
@@ -23,8 +23,10 @@ mod restore;
 mod rows;
 mod sending;
 mod settings;
+mod turns;
 
 pub use files::FILE_MAX;
+pub use turns::FilesOut;
 
 use crate::draft::Retention;
 use crate::event::{ClientMessageId, Event, MessageId, MessageState};
@@ -67,6 +69,12 @@ pub struct MessengerConfig {
     /// Most bytes of unfinished messages to all contacts, of which one contact may have a quarter; more
     /// are refused.
     pub outbox_bytes_max: usize,
+    /// Most files that go out or wait for it, to all contacts; more are refused.
+    pub files_max: usize,
+    /// Files whose records are under way at once; others wait for their turn. Each has
+    /// [`INBOXES_MAX`](crate::transfer::INBOXES_MAX) · [`UNDER_WAY_MAX`](crate::transfer::UNDER_WAY_MAX) cells of 2 KB in
+    /// memory, in an order or at the client.
+    pub files_at_once: usize,
     /// How long a message is tried before it expires.
     pub message_ttl: Duration,
     /// Wait after a refused deposit or inbox; doubled after each full round of candidates.
@@ -89,6 +97,8 @@ impl MessengerConfig {
             invites_max: 16,
             outbox_max: 256,
             outbox_bytes_max: 32 << 20,
+            files_max: 1024,
+            files_at_once: 32,
             message_ttl: Duration::from_secs(7 * 86_400),
             retry_min: Duration::from_secs(1),
             retry_max: Duration::from_secs(300),
@@ -206,6 +216,8 @@ pub struct Messenger {
     begun: u64,
     /// Files that go out, by contact and message.
     sending: BTreeMap<(ContactId, u64), sending::Sending>,
+    /// Whose records go out when.
+    turns: turns::Turns,
     /// Files that come or came.
     receiving: BTreeMap<(ContactId, MessageId), receiving::Receiving>,
     /// Bytes of all outboxes.
@@ -256,6 +268,7 @@ impl Messenger {
             partials: BTreeMap::new(),
             begun: 0,
             sending: BTreeMap::new(),
+            turns: turns::Turns::default(),
             receiving: BTreeMap::new(),
             outbox_bytes: 0,
             failing: BTreeSet::new(),

@@ -190,6 +190,12 @@ pub struct Queues {
     pub inboxes_wanted: usize,
     /// Inboxes that are.
     pub inboxes_open: usize,
+    /// Files that go out, offers that nobody accepted yet too.
+    pub files_out: usize,
+    /// Those of them whose records go now: at most `limits.files_at_once`.
+    pub files_sending: usize,
+    /// Those that could go and wait for their turn.
+    pub files_waiting: usize,
     /// Batches on their way to the disk.
     pub commits_pending: usize,
 }

@@ -75,6 +75,7 @@ impl Messenger {
             || of_contact + inner.len() > self.config.outbox_bytes_max / 4
             || self.outbox_bytes + inner.len() > self.config.outbox_bytes_max
             || (offer.is_some() && files >= SENDING_MAX)
+            || (offer.is_some() && self.sending.len() >= self.config.files_max)
         {
             return Err(SendError::OutboxFull);
         }

@@ -5,6 +5,7 @@ use super::contacts::Contact;
 use super::dispatch::{Turn, What};
 use super::files::Heard;
 use super::notes::NoteName;
+use super::turns::Going;
 use super::{Earliest, Messenger, View, rows};
 use crate::draft::{BlobRef, BlobWant, FileRef};
 use crate::event::{Event, FailReason, MessageId, MessageState};
@@ -28,6 +29,7 @@ pub(super) struct Sending {
     /// Deposits of its records.
     handles: BTreeMap<u32, DepositHandle>,
     heard: Heard,
+    pub(super) turn: Going,
     /// As it was written down last.
     row: Zeroizing<Vec<u8>>,
 }
@@ -40,6 +42,7 @@ impl Sending {
             offer,
             handles: BTreeMap::new(),
             heard: Heard::default(),
+            turn: Going::default(),
             row: Zeroizing::default(),
         }
     }
@@ -138,15 +141,12 @@ impl Messenger {
         if self.view.is_none() {
             return;
         }
+        for sending in self.sending.values_mut() {
+            sending.transfer.handle_timeout(attempt, now);
+        }
+        self.give_turns(now);
         for key in self.sending.keys().copied().collect::<Vec<_>>() {
-            if let Some(sending) = self.sending.get_mut(&key) {
-                sending.transfer.handle_timeout(attempt, now);
-            }
-            while let Some(action) = self
-                .sending
-                .get_mut(&key)
-                .and_then(|s| s.transfer.poll_action(now))
-            {
+            while let Some(action) = self.sending.get_mut(&key).and_then(|s| s.poll_action(now)) {
                 self.act(key, action);
             }
             self.tell_sending(key, now);

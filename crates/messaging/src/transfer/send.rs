@@ -87,6 +87,8 @@ pub struct SendTransfer {
     heard: Instant,
     silences: u32,
     complete: bool,
+    /// Others have their turn: no record is asked for.
+    waits: bool,
     actions: VecDeque<SendAction>,
 }
 
@@ -107,6 +109,7 @@ impl SendTransfer {
             heard: now,
             silences: 0,
             complete: false,
+            waits: false,
             actions: VecDeque::new(),
         }
     }
@@ -138,6 +141,25 @@ impl SendTransfer {
     /// Rates or limits changed.
     pub fn handle_pace(&mut self, pace: Pace) {
         self.pace = pace;
+    }
+
+    /// Whether it has to wait with further records. What is under way goes on, and so does the talk about it.
+    pub fn handle_turn(&mut self, waits: bool) {
+        self.waits = waits;
+    }
+
+    /// Whether there is a record to send and an inbox to put it in, whoever's turn it is.
+    pub fn wants(&self, now: Instant) -> bool {
+        let candidate = self.candidate().filter(|_| !self.complete);
+        candidate.is_some_and(|next| self.place(next, now).is_some())
+    }
+
+    /// Records whose bytes are asked for or under way.
+    pub fn under_way(&self) -> usize {
+        let flights = self.flight.values();
+        flights
+            .filter(|f| !matches!(f.step, Step::Stored { .. }))
+            .count()
     }
 
     /// Inboxes to use, and what is there already. The newest accept holds.
@@ -260,7 +282,7 @@ impl SendTransfer {
         if let Some(action) = self.actions.pop_front() {
             return Some(action);
         }
-        if self.complete {
+        if self.complete || self.waits {
             return None;
         }
         let (index, attempts) = self.candidate()?;

@@ -141,7 +141,18 @@ pub(crate) fn message(id: &str) -> ClientMessageId {
 
 impl World {
     pub(crate) fn new(seed: u8, gateways: u8, entries: &[u8]) -> Self {
+        Self::with(seed, gateways, entries, |_| {})
+    }
+
+    /// With other limits.
+    pub(crate) fn with(
+        seed: u8,
+        gateways: u8,
+        entries: &[u8],
+        limits: impl Fn(&mut MessengerConfig),
+    ) -> Self {
         let mut config = MessengerConfig::new(NETWORK);
+        limits(&mut config);
         config.close_grace = Duration::from_secs(30);
         config.attempt_timeout = Duration::from_secs(20);
         config.retry_max = Duration::from_secs(20);
