@@ -22,7 +22,8 @@ impl Api {
     /// The API of a planned client.
     pub fn new(client: &Planned) -> Result<Self> {
         let mut http = HttpClient::new(client.api.context("only clients have an API")?);
-        http.timeout = Duration::from_secs(5);
+        // A dozen daemons at many times their rates, and a compiler beside them, may share two cores.
+        http.timeout = Duration::from_secs(30);
         Ok(Self {
             http,
             token_file: client.data().join("api.token"),
