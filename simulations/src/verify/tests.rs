@@ -306,7 +306,7 @@ fn parameters_of_games_and_of_disclosure_are_honoured() {
             true,
         ),
         (
-            "users, U=25",
+            "users, U=4",
             r#"{"mu":1,"layers":3,"width":3,"corrupt":0}"#,
             true,
         ),
@@ -317,7 +317,7 @@ fn parameters_of_games_and_of_disclosure_are_honoured() {
         ),
         (
             "both as parameters",
-            r#"{"U":25,"lam":2,"mu":1,"layers":3,"width":3,"corrupt":0}"#,
+            r#"{"U":4,"lam":2,"mu":1,"layers":3,"width":3,"corrupt":0}"#,
             true,
         ),
     ] {
