@@ -23,7 +23,7 @@ use mizzle_core::gateway::DirectoryDocument;
 use mizzle_core::hop::{Admitted, Arrival, KeyFor, Source};
 use mizzle_core::stored::{InboxKey, StoreOp};
 use sphinx::{Discards, PacketFormat, Unwrapped};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 use wire::frame::{Frame, PacketBytes};
 use wire::ids::{EpochHint, NodeId, SessionAddress};
@@ -69,7 +69,11 @@ enum Event {
         frame: Frame,
         number: u64,
     },
-    Descriptor(Box<SignedDescriptor>),
+    Descriptor {
+        /// Of the process that said it.
+        incarnation: u64,
+        signed: Box<SignedDescriptor>,
+    },
     Directory(DirectoryDocument),
     Stored {
         incarnation: u64,
@@ -99,6 +103,9 @@ pub struct Engine<F: PacketFormat> {
     observer: Observer,
     trace: Trace,
     tamper: Option<tamper::Tamper>,
+    amend: Option<tamper::Amend>,
+    /// Nodes that the authority hears nothing of.
+    silent: BTreeSet<Actor>,
     next_thing: u64,
     lost: u64,
     hops: u64,
@@ -199,8 +206,26 @@ impl<F: PacketFormat> Engine<F> {
                 frame,
                 number,
             } => self.arrive(actor, from, frame, number),
-            Event::Descriptor(signed) => {
+            Event::Descriptor {
+                incarnation,
+                signed,
+            } => {
                 let unix = self.clock.unix();
+                let of = signed.descriptor.id();
+                let said = self.by_id.get(&of).is_none_or(|node| {
+                    // A process that ended says nothing more, whatever it had planned to.
+                    let lives = match node {
+                        Actor::Gateway(i) => {
+                            let gateway = &self.gateways[*i];
+                            gateway.sut.is_some() && gateway.incarnation == incarnation
+                        }
+                        Actor::Authority | Actor::Mix(_) | Actor::Client(_) => true,
+                    };
+                    lives && !self.silent.contains(node)
+                });
+                if !said {
+                    return;
+                }
                 // A refusal is the node's fault and shows as a directory without its keys.
                 let _ = self.authority.sut.handle_descriptor(*signed, unix);
             }

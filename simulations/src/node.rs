@@ -178,6 +178,8 @@ pub struct SimClient<F: PacketFormat> {
     /// What its owner has not taken yet; `None` where the owner is this simulation.
     pub(crate) mail: Option<Vec<ClientEvent>>,
     pub(crate) assembler: DirectoryAssembler,
+    /// Counts processes.
+    pub(crate) incarnation: u64,
     pub(crate) alarm: Alarm,
 }
 

@@ -35,8 +35,9 @@ pub struct Scenario {
 pub struct Faults {
     /// A client sends a packet whenever its owner gives it something to send.
     pub send_on_type: bool,
-    /// A client that has something to send or on its way writes each frame a microsecond late.
-    pub late_when_busy: bool,
+    /// From so long after the start on, a client that has something to send or on its way writes each frame a
+    /// microsecond late.
+    pub late_when_busy: Option<Duration>,
     /// A client that is given a cell sends a packet at once.
     pub ack_off_clock: bool,
     /// A gateway leaves out what would be a dummy.

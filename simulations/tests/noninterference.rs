@@ -13,9 +13,10 @@
 #[allow(dead_code)] // Shared with `files`, which uses the rest.
 mod people;
 
-use directory::Rate;
+use directory::{Directory, Rate};
 use messaging::Draft;
 use people::People;
+use simulations::clock::START;
 use simulations::network::LinkModel;
 use simulations::observer::{Echo, HopSeen};
 use simulations::{Actor, Engine, Faults, Scenario, Transparent};
@@ -210,12 +211,117 @@ enum Trouble {
     Reconnect,
     /// A gateway with inboxes of both dies for good.
     DeadInbox,
+    /// Epochs follow each other, and nothing else happens.
+    Epochs,
+    /// One directory lacks a gateway, the next one another, and each is back after that.
+    LeftOut,
+    /// One directory lacks the entry gateway.
+    EntryLeftOut,
+    /// One directory lacks a mix, which no route takes from some time before that on.
+    MixLeftOut,
+    /// A directory marks a mix for losing traffic, and no route takes it.
+    Marked,
+    /// A gateway goes by another directory than everybody else: it is fetched from there, part by part.
+    SplitView,
 }
 
-fn live(deed: Deed, trouble: Trouble) -> Seen {
+impl Trouble {
+    /// Whether it is about directories that follow each other.
+    fn of_directories(self) -> bool {
+        match self {
+            Self::None | Self::Loss | Self::Reconnect | Self::DeadInbox => false,
+            Self::Epochs
+            | Self::LeftOut
+            | Self::EntryLeftOut
+            | Self::MixLeftOut
+            | Self::Marked
+            | Self::SplitView => true,
+        }
+    }
+
+    /// So long that there are some epochs in a run, where it is about those.
+    fn epoch_length(self) -> Duration {
+        Duration::from_secs(if self.of_directories() { 30 } else { 60 })
+    }
+
+    /// What it does to directories, from the second one on.
+    fn begin(self, engine: &mut Engine<Transparent>) {
+        match self {
+            Self::LeftOut => engine.silence(Actor::Gateway(2), true),
+            Self::EntryLeftOut => engine.silence(Actor::Gateway(0), true),
+            Self::MixLeftOut => engine.silence(Actor::Mix(0), true),
+            Self::Marked => engine.amend(|_, directory| marked(directory)),
+            Self::SplitView => engine.amend(|who, directory| {
+                let other = who == Actor::Gateway(3);
+                other.then(|| marked(directory)).flatten()
+            }),
+            Self::None | Self::Loss | Self::Reconnect | Self::DeadInbox | Self::Epochs => {}
+        }
+    }
+
+    /// What happens in the `n`th step of the talk.
+    fn step(self, n: usize, engine: &mut Engine<Transparent>) {
+        match (self, n) {
+            (Self::Reconnect, 4) => engine.kill(0),
+            (Self::Reconnect, 5) => engine.restart(0),
+            (Self::DeadInbox, 4) => engine.kill(2),
+            // The directory of the second epoch is voted on; that of the third will be.
+            (Self::LeftOut, 8) => {
+                engine.silence(Actor::Gateway(2), false);
+                engine.silence(Actor::Gateway(3), true);
+            }
+            (Self::EntryLeftOut, 8) => engine.silence(Actor::Gateway(0), false),
+            (Self::MixLeftOut, 8) => engine.silence(Actor::Mix(0), false),
+            _ => {}
+        }
+        // What a trouble is about did happen, and was over where it says so.
+        let lacking = match (self, n) {
+            (Self::LeftOut | Self::EntryLeftOut | Self::MixLeftOut, 5) => [].as_slice(),
+            (Self::LeftOut, 10) => &[Actor::Gateway(2)],
+            (Self::LeftOut, 20) => &[Actor::Gateway(3)],
+            (Self::EntryLeftOut, 10) => &[Actor::Gateway(0)],
+            (Self::MixLeftOut, 10) => &[Actor::Mix(0)],
+            (Self::EntryLeftOut | Self::MixLeftOut, 20) => &[],
+            (Self::Marked, 10) => return assert_eq!(known(engine).marks().len(), 1),
+            _ => return,
+        };
+        assert_eq!(lacks(engine), lacking, "{self:?}, step {n}");
+    }
+}
+
+/// The watched client's directory.
+fn known(engine: &Engine<Transparent>) -> &Directory {
+    let view = engine.clients()[WATCHED].sut.view();
+    view.current(engine.now()).unwrap()
+}
+
+/// Nodes that the watched client's directory has not.
+fn lacks(engine: &Engine<Transparent>) -> Vec<Actor> {
+    let gateways = engine.gateways().iter().map(|g| g.identity.id());
+    let gateways = gateways.enumerate().map(|(i, id)| (Actor::Gateway(i), id));
+    let mixes = engine.mixes().iter().map(|m| m.identity.id());
+    let mixes = mixes.enumerate().map(|(i, id)| (Actor::Mix(i), id));
+    let lacking = gateways
+        .chain(mixes)
+        .filter(|(_, id)| known(engine).position(id).is_none());
+    lacking.map(|(actor, _)| actor).collect()
+}
+
+/// A directory with a mark on one mix.
+fn marked(directory: &Directory) -> Option<Directory> {
+    let mix = *directory.layer_ids(1).first()?;
+    directory.clone().with_marks([(mix, 3)].into()).ok()
+}
+
+/// From here on every trouble that is about directories has changed one.
+const CHANGED: Duration = Duration::from_secs(35);
+
+fn live(deed: Deed, trouble: Trouble, faults: Faults) -> Seen {
     let mut scenario = scenario();
+    scenario.faults = faults;
     scenario.gateways = 5;
     scenario.mixes_per_layer = 2;
+    scenario.epoch_length = trouble.epoch_length();
     if trouble == Trouble::Loss {
         scenario.link = LinkModel {
             loss: 0.035,
@@ -223,14 +329,15 @@ fn live(deed: Deed, trouble: Trouble) -> Seen {
         };
     }
     let mut people = People::new(Engine::<Transparent>::new(scenario), 2);
+    trouble.begin(&mut people.engine);
     if deed != Deed::Nothing {
         people.introduce(OTHER, WATCHED);
     }
     people.run_for(Duration::from_secs(12));
     match deed {
         Deed::Nothing | Deed::Chats => {}
-        Deed::SendsAFile => people.send_file(WATCHED, OTHER, "file", 60_000),
-        Deed::GetsAFile => people.send_file(OTHER, WATCHED, "file", 60_000),
+        Deed::SendsAFile => people.send_file(WATCHED, OTHER, "file", 240_000),
+        Deed::GetsAFile => people.send_file(OTHER, WATCHED, "file", 240_000),
     }
     for n in 0..20 {
         if deed == Deed::Chats {
@@ -238,15 +345,14 @@ fn live(deed: Deed, trouble: Trouble) -> Seen {
             people.send(WATCHED, OTHER, &format!("a{n}"), text(n));
             people.send(OTHER, WATCHED, &format!("b{n}"), text(20 - n));
         }
-        match (trouble, n) {
-            (Trouble::Reconnect, 4) => people.engine.kill(0),
-            (Trouble::Reconnect, 5) => people.engine.restart(0),
-            (Trouble::DeadInbox, 4) => people.engine.kill(2),
-            (Trouble::None | Trouble::Loss | Trouble::Reconnect | Trouble::DeadInbox, _) => {}
-        }
+        trouble.step(n, &mut people.engine);
         people.run_for(Duration::from_millis(2_013));
     }
-    people.run_for(Duration::from_secs(40));
+    people.run_for(Duration::from_secs(20));
+    trouble.step(20, &mut people.engine);
+    people.run_for(Duration::from_secs(20));
+    let saw = people.engine.clients()[WATCHED].told.split_views > 0;
+    assert_eq!(saw, trouble == Trouble::SplitView, "{deed:?}");
     let (here, there) = (people.delivered(WATCHED), people.delivered(OTHER));
     match (deed, trouble) {
         (Deed::Nothing, _) => assert_eq!((here, there), (0, 0)),
@@ -259,13 +365,30 @@ fn live(deed: Deed, trouble: Trouble) -> Seen {
     seen(&people.engine)
 }
 
-/// Whatever a person does, the same is seen as of one who does nothing in the same trouble.
+/// Whatever a person does, the same is seen as of one who does nothing in the same trouble. And were it not so from
+/// the change of a directory on, it would be found.
 fn nothing_shows(trouble: Trouble) {
-    let idle = live(Deed::Nothing, trouble);
+    let idle = live(Deed::Nothing, trouble, Faults::default());
     assert!(idle.uplink.len() > 1_000, "{}", idle.uplink.len());
     for deed in [Deed::Chats, Deed::SendsAFile, Deed::GetsAFile] {
-        let busy = live(deed, trouble);
+        let busy = live(deed, trouble, Faults::default());
         assert_eq!(difference(&idle, &busy), None, "{deed:?} {trouble:?}");
+    }
+    if !trouble.of_directories() {
+        return;
+    }
+    let faults = Faults {
+        late_when_busy: Some(CHANGED),
+        ..Faults::default()
+    };
+    for deed in [Deed::Chats, Deed::SendsAFile] {
+        let liar = live(deed, trouble, faults);
+        let found = difference(&idle, &liar);
+        let uplink = found.is_some_and(|d| d.starts_with("uplink"));
+        assert!(uplink, "a liar passes: {deed:?} {trouble:?}");
+        let before = |seen: &Seen| seen.uplink.partition_point(|(at, _)| *at < START + CHANGED);
+        let honest = before(&idle);
+        assert_eq!(idle.uplink[..honest], liar.uplink[..honest]);
     }
 }
 
@@ -290,6 +413,58 @@ fn people_look_the_same_when_they_reconnect() {
 #[ignore = "takes a minute"]
 fn people_look_the_same_with_a_dead_inbox_gateway() {
     nothing_shows(Trouble::DeadInbox);
+}
+
+#[test]
+#[ignore = "takes minutes"]
+fn people_look_the_same_over_epochs() {
+    nothing_shows(Trouble::Epochs);
+}
+
+#[test]
+#[ignore = "takes minutes"]
+fn people_look_the_same_when_directories_leave_gateways_out() {
+    nothing_shows(Trouble::LeftOut);
+}
+
+#[test]
+#[ignore = "takes minutes"]
+fn people_look_the_same_when_a_directory_leaves_their_entry_out() {
+    nothing_shows(Trouble::EntryLeftOut);
+}
+
+#[test]
+#[ignore = "takes minutes"]
+fn people_look_the_same_when_a_mix_leaves() {
+    nothing_shows(Trouble::MixLeftOut);
+}
+
+#[test]
+#[ignore = "takes minutes"]
+fn people_look_the_same_with_a_mark() {
+    nothing_shows(Trouble::Marked);
+}
+
+#[test]
+#[ignore = "takes minutes"]
+fn people_look_the_same_when_they_fetch_another_directory() {
+    nothing_shows(Trouble::SplitView);
+}
+
+/// What these troubles do shows in the routes, so that the tests above compare what they say.
+#[test]
+#[ignore = "takes a minute"]
+fn directories_do_change_what_is_seen() {
+    let idle = |trouble| live(Deed::Nothing, trouble, Faults::default());
+    let usual = idle(Trouble::Epochs);
+    for trouble in [Trouble::MixLeftOut, Trouble::Marked] {
+        let differs = difference(&usual, &idle(trouble));
+        let seen = differs.as_ref().is_some_and(|d| d.starts_with("echo"));
+        assert!(seen, "{trouble:?}: {differs:?}");
+    }
+    // Its keys are known from before, and whoever is left out for an epoch goes on serving.
+    let lacking = idle(Trouble::EntryLeftOut);
+    assert_eq!(difference(&usual, &lacking), None);
 }
 
 #[test]
@@ -326,7 +501,7 @@ fn sending_on_type_is_found() {
 #[test]
 fn a_microsecond_of_lateness_when_busy_is_found() {
     let faults = Faults {
-        late_when_busy: true,
+        late_when_busy: Some(Duration::ZERO),
         ..Faults::default()
     };
     assert!(found::<Transparent>(faults).is_some_and(|d| d.starts_with("uplink")));

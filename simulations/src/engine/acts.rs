@@ -1,6 +1,6 @@
 //! What people and faults do to a network.
 
-use super::build::start_gateway;
+use super::build::{start_client, start_gateway};
 use super::{Actor, Engine, Event};
 use crate::scenario::Secret;
 use mizzle_core::client::{
@@ -99,6 +99,16 @@ impl<F: PacketFormat> Engine<F> {
         self.send(Actor::Client(client), noise);
     }
 
+    /// What a node says to the authority is lost from now on, or no longer. A directory that is voted on
+    /// meanwhile leaves it out, and it goes on working for whoever still sends to it.
+    pub fn silence(&mut self, node: Actor, silent: bool) {
+        if silent {
+            self.silent.insert(node);
+        } else {
+            self.silent.remove(&node);
+        }
+    }
+
     /// A gateway's process dies this moment. What its disk has done stays; the rest is gone.
     pub fn kill(&mut self, gateway: usize) {
         let (now, node) = (self.now(), &mut self.gateways[gateway]);
@@ -112,6 +122,20 @@ impl<F: PacketFormat> Engine<F> {
                     .push(now + super::RECONNECT, Actor::Client(i), Event::Connect);
             }
         }
+    }
+
+    /// A client's process ends and starts again, with another address at the same entry gateway. What its owner
+    /// does not tell the new one, that one does not know.
+    pub fn restart_client(&mut self, client: usize) {
+        let node = &mut self.clients[client];
+        node.incarnation += 1;
+        start_client(&self.scenario, &self.clock, client, node);
+        let (session, actor) = (node.sut.session().clone(), Actor::Client(client));
+        self.by_session.retain(|_, whose| *whose != actor);
+        self.by_session.insert(session, actor);
+        self.queue
+            .push(self.clock.now() + super::RECONNECT, actor, Event::Connect);
+        self.drive(actor);
     }
 
     /// A dead gateway's process starts again, with fresh keys, from what its disk holds.

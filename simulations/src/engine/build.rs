@@ -20,9 +20,10 @@ use mizzle_core::gateway::{DirectoryDocument, Gateway, GatewayConfig};
 use mizzle_core::hop::HopConfig;
 use mizzle_core::mix::Mix;
 use sphinx::PacketFormat;
+use std::collections::BTreeSet;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
-use wire::ids::{Epoch, NetworkId, SessionAddress};
+use wire::ids::{Epoch, NetworkId, NodeId, SessionAddress};
 use wire::keys::IdentitySecret;
 use wire::rng::{KeyRng, TrafficRng};
 
@@ -56,6 +57,8 @@ impl<F: PacketFormat> Engine<F> {
             trace: Trace::new(scenario.keep_trace),
             queue: EventQueue::default(),
             tamper: None,
+            amend: None,
+            silent: BTreeSet::new(),
             next_thing: 0,
             lost: 0,
             hops: 0,
@@ -88,11 +91,20 @@ impl<F: PacketFormat> Engine<F> {
         let Some((_, bytes)) = self.authority.sut.directory(epoch) else {
             return;
         };
-        let signed = SignedDirectory::decode(bytes).expect("an authority's own document");
-        let directory = signed.verify(&self.authority.network);
+        let mut signed = SignedDirectory::decode(bytes).expect("an authority's own document");
+        let mut directory = signed.verify(&self.authority.network);
+        if let (Some(amend), Ok(own)) = (&self.amend, &directory)
+            && let Some(other) = amend(actor, own)
+        {
+            let seed = self
+                .scenario
+                .derive(Secret::Identity, Actor::Authority.number());
+            signed = SignedDirectory::sign(&other, 0, &IdentitySecret::from_seed(&seed));
+            directory = signed.verify(&self.authority.network);
+        }
         let document = DirectoryDocument {
             directory: directory.expect("an authority's own document"),
-            bytes: bytes.clone(),
+            bytes: signed.encode().into(),
         };
         let apart = Duration::from_millis(actor.number() & 0x3ff);
         let at = self.now() + FETCH_DELAY + apart;
@@ -188,25 +200,58 @@ fn build_clients<F: PacketFormat>(
     gateways: &[SimGateway<F>],
 ) -> Vec<SimClient<F>> {
     let client = |(i, entry): (usize, &usize)| {
-        let (traffic, keys) = randomness(scenario, machine(Actor::Client(i), 0));
-        let session = scenario.derive(Secret::Session, i as u64);
-        let seeds = ClientSeeds {
-            traffic,
-            keys,
-            session: SessionAddress::from_random(session),
-        };
-        let config = ClientConfig::new(clock.schedule());
         let id = gateways[*entry].identity.id();
         SimClient {
-            sut: Client::new(config, id, clock.anchor(), seeds),
+            sut: new_client(scenario, clock, id, i, 0),
             entry: *entry,
             told: Told::default(),
             mail: None,
             assembler: DirectoryAssembler::new(),
+            incarnation: 0,
             alarm: Alarm::default(),
         }
     };
     scenario.entries.iter().enumerate().map(client).collect()
+}
+
+fn new_client<F: PacketFormat>(
+    scenario: &Scenario,
+    clock: &VirtualClock,
+    entry: NodeId,
+    i: usize,
+    incarnation: u64,
+) -> Client<F> {
+    let machine = machine(Actor::Client(i), incarnation);
+    let (traffic, keys) = randomness(scenario, machine);
+    // The first process of each has the number of its client alone.
+    let session = scenario.derive(Secret::Session, (incarnation << 12) | i as u64);
+    let seeds = ClientSeeds {
+        traffic,
+        keys,
+        session: SessionAddress::from_random(session),
+    };
+    Client::new(
+        ClientConfig::new(clock.schedule()),
+        entry,
+        clock.anchor(),
+        seeds,
+    )
+}
+
+/// A new process of a client, which knows nothing of the one before.
+pub(super) fn start_client<F: PacketFormat>(
+    scenario: &Scenario,
+    clock: &VirtualClock,
+    i: usize,
+    client: &mut SimClient<F>,
+) {
+    let entry = client.sut.entry();
+    client.sut = new_client(scenario, clock, entry, i, client.incarnation);
+    client.assembler = DirectoryAssembler::new();
+    client.alarm = Alarm::default();
+    if let Some(mail) = &mut client.mail {
+        mail.clear();
+    }
 }
 
 fn build_authority<F: PacketFormat>(

@@ -1,6 +1,7 @@
 //! Carries away what machines say, in the order of every driver: events, transmits, next deadline.
 
 use super::{Actor, Engine, Event, Fate, Passing};
+use crate::clock::START;
 use crate::trace::{Kind, TraceEvent};
 use directory::{AuthorityEvent, Network, vote};
 use mizzle_core::client::ClientEvent;
@@ -67,7 +68,10 @@ impl<F: PacketFormat> Engine<F> {
                     for after in uploads(&self.authority.network, self.clock.unix()) {
                         let unix = self.clock.unix().saturating_add(after);
                         let signed = mix.identity.descriptor(keys.clone(), unix, network);
-                        let upload = Event::Descriptor(Box::new(signed));
+                        let upload = Event::Descriptor {
+                            incarnation: 0,
+                            signed: Box::new(signed),
+                        };
                         self.queue.push(now + after, Actor::Authority, upload);
                     }
                 }
@@ -118,7 +122,10 @@ impl<F: PacketFormat> Engine<F> {
                     for after in uploads(&self.authority.network, self.clock.unix()) {
                         let unix = self.clock.unix().saturating_add(after);
                         let signed = gateway.identity.descriptor(keys.clone(), unix, network);
-                        let upload = Event::Descriptor(Box::new(signed));
+                        let upload = Event::Descriptor {
+                            incarnation,
+                            signed: Box::new(signed),
+                        };
                         self.queue.push(now + after, Actor::Authority, upload);
                     }
                 }
@@ -184,7 +191,9 @@ impl<F: PacketFormat> Engine<F> {
         let faults = self.scenario.faults;
         let mut departs = transmit.at.max(self.clock.now());
         if let Actor::Client(i) = from
-            && faults.late_when_busy
+            && faults
+                .late_when_busy
+                .is_some_and(|after| departs >= START + after)
             && self.clients[i].sut.outbox_len() != (0, 0)
         {
             departs += Duration::from_micros(1);

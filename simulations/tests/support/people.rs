@@ -4,7 +4,7 @@
 use messaging::{
     BlobRef, ClientMessageId, ContactId, DepositHandle, DepositOutcome, Draft, Event,
     FILE_RECORD_LEN, FileDraft, FlowKind, InboxClass, InboxOutcome, MessageId, MessageState,
-    Messenger, MessengerConfig, Order,
+    Messenger, MessengerConfig, Order, Record, Table,
 };
 use mizzle_core::client::{ClientEvent, DepositOrder, FetchClass, Flow, FlowClass, OpenOrder};
 use sha2::{Digest, Sha256};
@@ -25,6 +25,10 @@ pub(crate) struct Person {
     client: usize,
     pub(crate) messenger: Messenger,
     directory: Option<(DirectoryHash, NodeId)>,
+    /// What its disk holds.
+    rows: BTreeMap<(Table, Vec<u8>), Record>,
+    /// Counts its processes.
+    incarnation: u8,
     /// Texts that came, and when.
     pub(crate) received: Vec<(Instant, String)>,
     /// Outgoing messages: how far, and since when.
@@ -56,6 +60,8 @@ impl<F: PacketFormat> People<F> {
                 KeyRng::from_seed([client as u8 + 1; 32]),
             ),
             directory: None,
+            rows: BTreeMap::new(),
+            incarnation: 0,
             received: Vec::new(),
             states: BTreeMap::new(),
             blob: Vec::new(),
@@ -142,6 +148,21 @@ impl<F: PacketFormat> People<F> {
             ..Draft::text("a file")
         };
         self.send(from, to, id, draft);
+    }
+
+    /// Both machines of `who` start again, from what the disk holds.
+    pub(crate) fn restart(&mut self, who: usize) {
+        self.tend(who);
+        let person = &mut self.persons[who];
+        person.incarnation += 1;
+        let seed = [person.client as u8 + 1, person.incarnation];
+        let keys = KeyRng::from_seed(Sha256::digest(seed).into());
+        let rows = person.rows.values().cloned();
+        let network = self.engine.authority().network.id().to_owned();
+        let restored = Messenger::restore(MessengerConfig::new(network), keys, rows);
+        person.messenger = restored.unwrap_or_else(|e| panic!("restore: {e}"));
+        person.directory = None;
+        self.engine.restart_client(person.client);
     }
 
     /// Unfinished messages of `who`.
@@ -309,8 +330,10 @@ impl Person {
                 *self.ignored.entry(format!("{reason:?}")).or_default() += 1;
             }
             Event::FileFailed { reason, .. } => panic!("a file failed: {reason:?}"),
-            Event::Write(_)
-            | Event::ContactAdded { .. }
+            Event::Write(row) => {
+                self.rows.insert((row.table, row.key.clone()), row);
+            }
+            Event::ContactAdded { .. }
             | Event::InviteUsed { .. }
             | Event::InviteExpired { .. }
             | Event::BlobBegin { .. }
