@@ -90,6 +90,7 @@ pub struct Events<'a, const T: usize, I: Iterator<Item = Message>, W> {
     drawn: Vec<Draw>,
     /// Of packets that carry mass.
     rows: Rows<T>,
+    /// Kept only where there are targets.
     pools: Vec<Pool<T>>,
     /// Packets in each node, whatever their pool.
     held: Vec<u32>,

@@ -88,18 +88,21 @@ impl<const T: usize, I: Iterator<Item = Message>, W: Watch<T>> Events<'_, T, I, 
     pub(super) fn enter(&mut self, mut packet: Packet, delay: f64) {
         self.outcome.hop_events += 1;
         let node = self.plan.node_of(&packet);
-        let pool = &mut self.pools[self.plan.pool_of(&packet)];
-        pool.n += 1;
-        self.held[node as usize] += 1;
-        if T > 0 && !pool.shows && packet.carry != NO_CARRY {
-            let row = self.rows.take(packet.carry);
-            packet.carry = NO_CARRY;
-            for (sum, more) in pool.mass.iter_mut().zip(row) {
-                *sum += more;
+        // Without targets nobody asks for pools.
+        if T > 0 {
+            let pool = &mut self.pools[self.plan.pool_of(&packet)];
+            pool.n += 1;
+            if !pool.shows && packet.carry != NO_CARRY {
+                let row = self.rows.take(packet.carry);
+                packet.carry = NO_CARRY;
+                for (sum, more) in pool.mass.iter_mut().zip(row) {
+                    *sum += more;
+                }
             }
         }
-        let held = self.held[node as usize];
-        self.watch.entered(self.now, node, &packet, held);
+        let held = &mut self.held[node as usize];
+        *held += 1;
+        self.watch.entered(self.now, node, &packet, *held);
         let leaving = match self.plan.design.mixing {
             Mixing::None | Mixing::Poisson { .. } => {
                 return self.queue.push(self.now + delay, Event::Leave(packet));
@@ -124,19 +127,21 @@ impl<const T: usize, I: Iterator<Item = Message>, W: Watch<T>> Events<'_, T, I, 
     pub(super) fn leave(&mut self, mut packet: Packet, drawn: Option<Draw>) {
         self.outcome.hop_events += 1;
         let node = self.plan.node_of(&packet);
-        let pool = &mut self.pools[self.plan.pool_of(&packet)];
-        if T > 0 && !pool.shows {
-            let share = 1.0 / f64::from(pool.n);
-            let mut row = pool.mass;
-            for (mine, all) in row.iter_mut().zip(&mut pool.mass) {
-                *mine *= share;
-                *all -= *mine;
+        if T > 0 {
+            let pool = &mut self.pools[self.plan.pool_of(&packet)];
+            if !pool.shows {
+                let share = 1.0 / f64::from(pool.n);
+                let mut row = pool.mass;
+                for (mine, all) in row.iter_mut().zip(&mut pool.mass) {
+                    *mine *= share;
+                    *all -= *mine;
+                }
+                packet.carry = self.rows.put(&row);
             }
-            packet.carry = self.rows.put(&row);
-        }
-        pool.n -= 1;
-        if pool.n == 0 {
-            pool.mass = [0.0; T];
+            pool.n -= 1;
+            if pool.n == 0 {
+                pool.mass = [0.0; T];
+            }
         }
         let held = &mut self.held[node as usize];
         *held -= 1;
@@ -162,6 +167,17 @@ impl<const T: usize, I: Iterator<Item = Message>, W: Watch<T>> Events<'_, T, I, 
     fn flush(&mut self, node: u32, leaving: usize) {
         let leaving = self.batches[node as usize].take(leaving);
         self.outcome.hop_events += leaving.len() as u64;
+        let stay = &mut self.held[node as usize];
+        *stay -= leaving.len() as u32;
+        let stay = *stay;
+        if T == 0 {
+            for mut packet in leaving {
+                self.watch.departed(self.now, node, &packet, stay);
+                packet.hop += 1;
+                self.go(packet, true, None);
+            }
+            return;
+        }
         let pools = self.plan.pools_of(node);
         let first = pools.start;
         let share = |pool: &Pool<T>| {
@@ -182,11 +198,9 @@ impl<const T: usize, I: Iterator<Item = Message>, W: Watch<T>> Events<'_, T, I, 
                 pool.mass = [0.0; T];
             }
         }
-        self.held[node as usize] -= leaving.len() as u32;
-        let stay = self.held[node as usize];
         for mut packet in leaving {
             let at = self.plan.pool_of(&packet);
-            if T > 0 && !self.pools[at].shows {
+            if !self.pools[at].shows {
                 packet.carry = self.rows.put(&rows[at - first]);
             }
             self.watch.departed(self.now, node, &packet, stay);
