@@ -15,7 +15,7 @@
 //!
 //! **Over users**, masses of packets are added up by who sent them, or who gets them. Loops of gateways are nobody's:
 //! who asks for a user leaves them out. At which gateway each sender enters is not used, so in an echo network of very
-//! few users such a guess is right a little more often than it says (by a tenth with six users at three gateways).
+//! few users such a guess is right a little more often than it says (by an eighth with six users at three gateways).
 
 mod histogram;
 mod ledger;

@@ -3,7 +3,7 @@
 //! A record is *in flight* from the moment its bytes are asked for until a report confirms it. It goes
 //! again when its inbox refused it or is not the receiver's any more, when records that were stored
 //! long after it in the same inbox are confirmed and it is not, when many of other inboxes are and none of
-//! its own, or when the receiver says that nothing comes any more. Bounded: [`UNDER_WAY_MAX`] records of each
+//! its own, or when the receiver says that nothing comes any more. Bounded: [`super::UNDER_WAY_MAX`] records of each
 //! inbox with their bytes, so that one whose gateway is silent holds up no other, a window of
 //! numbers for the rest, [`SPAN`] numbers beyond the first missing one.
 //!
