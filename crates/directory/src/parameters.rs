@@ -50,8 +50,7 @@ pub struct Parameters {
     pub inbox_ttl_max: Duration,
     /// Life of a cell that is not acknowledged.
     pub cell_ttl: Duration,
-    /// Most cells in one inbox. Above 512, what came in two inboxes from a contact who is told of no receipts may be
-    /// more than its reader can tell from replays.
+    /// Most cells in one inbox.
     pub inbox_quota: u16,
     /// Zero bits of the admission puzzle.
     pub puzzle_difficulty: u8,

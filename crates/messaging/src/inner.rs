@@ -2,17 +2,17 @@
 //! sender's signature ([`crate::suite1`]), which cover these bytes.
 
 use crate::card::{decode_name, encode_name};
+use crate::composed::Composed;
 use crate::event::MessageId;
 use crate::identity::KemPublic;
 use crate::receipt::Receipt;
 use crate::suite1::INNER_ONE_CELL;
 use crate::transfer::{FileAccept, FileCancel, FileOffer, FileProgress};
 use wire::codec::{DecodeError, Reader, Writer};
-use wire::time::UnixTime;
 use zeroize::Zeroizing;
 
 /// Most bytes of a text whose message is one cell.
-pub const SHORT_BODY_MAX: usize = INNER_ONE_CELL - 1 - 16 - 8;
+pub const SHORT_BODY_MAX: usize = INNER_ONE_CELL - 1 - 16 - 16;
 
 const TYPE_HELLO: u8 = 1;
 const TYPE_TEXT: u8 = 2;
@@ -37,8 +37,8 @@ pub enum Inner {
     Text {
         /// The same in every resend.
         id: MessageId,
-        /// Strictly increasing for one sender and recipient.
-        composed: UnixTime,
+        /// Its place among the sender's messages.
+        composed: Composed,
         /// UTF-8.
         body: String,
     },
@@ -77,10 +77,8 @@ impl Inner {
                 encode_name(&mut w, name);
             }
             Self::Text { id, composed, body } => {
-                w.u8(TYPE_TEXT)
-                    .put(&id.0)
-                    .u64(composed.0)
-                    .put(body.as_bytes());
+                composed.encode(w.u8(TYPE_TEXT).put(&id.0));
+                w.put(body.as_bytes());
             }
             Self::Receipt(receipt) => receipt.encode(w.u8(TYPE_RECEIPT)),
             Self::FileOffer(offer) => offer.encode(w.u8(TYPE_FILE_OFFER)),
@@ -107,7 +105,7 @@ impl Inner {
             }
             TYPE_TEXT => Ok(Self::Text {
                 id: MessageId(r.array()?),
-                composed: UnixTime(r.u64()?),
+                composed: Composed::decode(&mut r)?,
                 body: std::str::from_utf8(r.rest())
                     .map_err(|_| DecodeError::Invalid("body"))?
                     .to_owned(),
@@ -125,21 +123,31 @@ impl Inner {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use wire::time::UnixTime;
 
     #[test]
     fn a_text_comes_back_and_junk_is_refused() {
+        let composed = Composed {
+            at: UnixTime(9),
+            after: UnixTime(7),
+        };
         let text = Inner::Text {
             id: MessageId([3; 16]),
-            composed: UnixTime(9),
+            composed,
             body: "Guten Tag, Zoë".to_owned(),
         };
         let bytes = text.encode();
-        let Ok(Inner::Text { id, composed, body }) = Inner::decode(&bytes) else {
+        let Ok(Inner::Text {
+            id,
+            composed: read,
+            body,
+        }) = Inner::decode(&bytes)
+        else {
             panic!("no text");
         };
-        assert_eq!((id, composed), (MessageId([3; 16]), UnixTime(9)));
+        assert_eq!((id, read), (MessageId([3; 16]), composed));
         assert_eq!(body, "Guten Tag, Zoë");
-        assert!(Inner::decode(&bytes[..24]).is_err());
+        assert!(Inner::decode(&bytes[..32]).is_err());
         assert!(Inner::decode(&[]).is_err());
         let mut bad = bytes.clone();
         *bad.last_mut().unwrap() = 0xff;

@@ -17,6 +17,7 @@
 //! [`Messenger`].
 
 pub mod card;
+pub mod composed;
 pub mod draft;
 pub mod error;
 pub mod event;

@@ -15,6 +15,7 @@ mod incoming;
 mod invites;
 mod notes;
 mod outgoing;
+mod past;
 mod path;
 mod pieces;
 mod receipts;

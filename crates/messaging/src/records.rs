@@ -20,7 +20,7 @@ pub enum Table {
     Outgoing = 5,
     /// What is remembered of outgoing messages, by contact and sequence.
     Sent = 6,
-    /// Ids of received messages, by contact, time and id.
+    /// The newest messages that came, by contact, time and id.
     Received = 7,
     /// Cells of messages that are not complete yet, by arrival.
     Partial = 8,
@@ -32,11 +32,13 @@ pub enum Table {
     Receiving = 11,
     /// Which records of them are there, by contact, message and page.
     Page = 12,
+    /// Spans of time of which all messages came, by contact and end.
+    Past = 13,
 }
 
 impl Table {
     /// Every table, ascending.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::Own,
         Self::Contact,
         Self::Invite,
@@ -49,6 +51,7 @@ impl Table {
         Self::Sending,
         Self::Receiving,
         Self::Page,
+        Self::Past,
     ];
 
     /// The conversation whose wipe must destroy the row of this key. Rows that must outlive it (who
@@ -66,7 +69,8 @@ impl Table {
             | Self::Invite
             | Self::Inbox
             | Self::Received
-            | Self::Partial => None,
+            | Self::Partial
+            | Self::Past => None,
         }
     }
 

@@ -278,6 +278,64 @@ fn without_receipts_stored_is_the_last_word() {
     world.until(60, |w| w.delivered(ALICE) == 2);
 }
 
+/// Texts lie at a gateway that nobody reaches while more others come than ids are kept, from a sender who is told of no
+/// receipts and so cannot wait for them. They are shown when it is back, and only once, whatever it says again.
+#[test]
+fn what_lay_unread_for_long_is_no_replay() {
+    let (mut world, alice, bob) = introduced(36);
+    let off = ContactSettings {
+        receipts: Some(false),
+        ..ContactSettings::default()
+    };
+    settings(&mut world, BOB, &alice, off);
+    world.rounds(100);
+    world.stored_at.clear();
+    world.clients[BOB].online = false;
+    for n in 0..5 {
+        let name = format!("early{n}");
+        world.send(ALICE, &bob, &name, &name).unwrap();
+    }
+    world.until(60, |w| w.stored(ALICE) == 5);
+    let early = world.cells();
+    let away = world.stored_at.clone();
+    let silence = |world: &mut World, failing: bool| {
+        for gateway in &away {
+            match failing {
+                true => world.dead.insert(*gateway),
+                false => world.dead.remove(gateway),
+            };
+            for who in [ALICE, BOB] {
+                let (now, unix) = (world.instant(), world.unix());
+                let machine = world.machine(who);
+                machine.handle_gateway(*gateway, failing, now, unix);
+                world.settle(who);
+            }
+        }
+    };
+    silence(&mut world, true);
+    world.clients[BOB].online = true;
+    for n in 0..1_500 {
+        let name = format!("late{n}");
+        while world.send(ALICE, &bob, &name, &name) == Err(SendError::OutboxFull) {
+            world.rounds(10);
+        }
+    }
+    world.until(2_000, |w| w.bodies(BOB).len() == 1_500);
+    world.crash(BOB);
+    silence(&mut world, false);
+    world.until(600, |w| w.bodies(BOB).len() == 1_505);
+    world.crash(BOB);
+    for cell in &early {
+        world.plant(BOB, cell);
+    }
+    world.until(600, |w| w.unread(BOB) == 0);
+    world.rounds(100);
+    let mut bodies = world.bodies(BOB);
+    bodies.sort();
+    bodies.dedup();
+    assert_eq!((bodies.len(), world.bodies(BOB).len()), (1_505, 1_505));
+}
+
 #[test]
 fn applications_take_turns() {
     let (mut world, _, bob) = introduced(35);

@@ -660,11 +660,15 @@ fn unknown_and_broken_messages_are_named_and_acknowledged() {
     let (alice, bob) = (seeds(&world, ALICE), seeds(&world, BOB));
     world.rounds(20);
     let before = world.clients[ALICE].store.clone();
-    let cases: [(&[u8], IgnoreReason); 4] = [
+    // A text that says it was composed at 4, after 2; and one that says the other way round.
+    let text = |at, after| [&[2; 17][..], &[at; 8], &[after; 8], b"hi"].concat();
+    let (good, before_itself) = (text(4, 2), text(2, 4));
+    let cases: [(&[u8], IgnoreReason); 5] = [
         (&[77, 1, 2, 3], IgnoreReason::UnknownType),
         (&[], IgnoreReason::Malformed),
         (&[2, 0, 0], IgnoreReason::Malformed),
-        (&[2; 26], IgnoreReason::Duplicate),
+        (&before_itself, IgnoreReason::Malformed),
+        (&good, IgnoreReason::Duplicate),
     ];
     for (inner, reason) in cases {
         let mut keys = KeyRng::from_seed([3; 32]);
@@ -680,5 +684,5 @@ fn unknown_and_broken_messages_are_named_and_acknowledged() {
             assert_eq!(world.clients[ALICE].store.len(), before.len());
         }
     }
-    assert_eq!(world.bodies(ALICE), ["\u{2}"]);
+    assert_eq!(world.bodies(ALICE), ["hi"]);
 }

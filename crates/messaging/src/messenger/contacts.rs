@@ -2,7 +2,9 @@
 //! its small rules; how it moves is in the sibling files.
 
 use super::notes::Notes;
+use super::past::{Change, Past};
 use super::path::Path;
+use crate::composed::Composed;
 use crate::draft::{AppId, Retention};
 use crate::event::{ClientMessageId, MessageId, MessageState};
 use crate::fragment::{FragmentKey, Pieces};
@@ -23,10 +25,9 @@ pub(super) const PAIRS_MAX: usize = 2;
 pub(super) const ACTIVE_MAX: usize = 32;
 /// No message begins that is so many places after the oldest unfinished one.
 pub(super) const AHEAD_MAX: u64 = 512;
-/// Ids of received messages that are kept for each contact. An honest sender is never more than
-/// [`AHEAD_MAX`] messages ahead of one that is not acknowledged, and one that is told of no receipts has at
-/// most two inboxes' quota of cells (256 each) lying unread; their times strictly increase. So what is
-/// older than all of these is a replay, for as long as the conversation lasts and across restarts.
+/// Messages of each contact that came whose ids are kept, the newest. An honest sender is never more than
+/// [`AHEAD_MAX`] ahead of one that is not acknowledged, so that what it asks about is here. Of older ones
+/// [`Past`] knows whether they came.
 pub(super) const RECEIVED_MAX: usize = 1024;
 /// Finished outgoing messages that are remembered for each contact; the oldest is forgotten.
 pub(super) const SENT_MAX: usize = 1024;
@@ -335,11 +336,14 @@ impl Contact {
         self.candidates = None;
     }
 
-    /// Number and time for the next outgoing message; times strictly increase.
-    pub(super) fn next_outgoing(&self, unix: UnixTime) -> (u64, UnixTime) {
-        let after = |(seq, last): (&u64, &Sent)| (seq + 1, UnixTime(last.composed.0 + 1));
-        let after = self.sent.last_key_value().map_or(self.next, after);
-        (after.0.max(self.next.0), unix.max(after.1).max(self.next.1))
+    /// Number and time for the next outgoing message.
+    pub(super) fn next_outgoing(&self, unix: UnixTime) -> (u64, Composed) {
+        let (seq, forgotten) = self.next;
+        let forgotten = forgotten.0.checked_sub(1).map(UnixTime);
+        let newest = self.sent.last_key_value();
+        let last = newest.map(|(_, sent)| sent.composed).max(forgotten);
+        let seq = newest.map_or(seq, |(newest, _)| seq.max(newest + 1));
+        (seq, Composed::next(unix, last))
     }
 
     /// Forgets what became of a message; its number and time are not used again.
@@ -370,11 +374,27 @@ impl Contact {
 /// What is known of a message that came: bits of [`Received`].
 pub(super) type Marks = u8;
 
-/// Which messages came, newest [`RECEIVED_MAX`].
+/// A message that came.
+#[derive(Clone, Copy)]
+pub(super) struct Known {
+    pub(super) composed: Composed,
+    pub(super) marks: Marks,
+}
+
+/// What is forgotten for a message that came.
+pub(super) struct Forgotten {
+    /// The oldest of those before it.
+    pub(super) oldest: (UnixTime, MessageId),
+    /// What is known of the past from now on.
+    pub(super) past: Change,
+}
+
+/// Which messages came: the newest [`RECEIVED_MAX`] by id, and all others by the time they were composed at.
 #[derive(Default)]
 pub(super) struct Received {
-    by_id: BTreeMap<MessageId, (UnixTime, Marks)>,
+    by_id: BTreeMap<MessageId, Known>,
     by_time: BTreeSet<(UnixTime, MessageId)>,
+    past: Past,
 }
 
 impl Received {
@@ -390,53 +410,52 @@ impl Received {
         self.by_id.contains_key(id)
     }
 
-    /// Whether this message is new. One that is older than all that are kept counts as a replay.
-    pub(super) fn is_new(&self, id: &MessageId, composed: UnixTime) -> bool {
-        let floor = self.by_time.first();
-        let full = self.by_time.len() >= RECEIVED_MAX;
-        let replay = full && floor.is_some_and(|(oldest, _)| composed < *oldest);
-        !replay && !self.contains(id)
+    /// Whether this message never came.
+    pub(super) fn is_new(&self, id: &MessageId, at: UnixTime) -> bool {
+        !self.contains(id) && !self.past.covers(at)
     }
 
-    /// All that are kept.
-    pub(super) fn iter(&self) -> impl Iterator<Item = (MessageId, UnixTime, Marks)> + '_ {
-        self.by_id
-            .iter()
-            .map(|(id, (at, marks))| (*id, *at, *marks))
+    /// All whose ids are kept.
+    pub(super) fn iter(&self) -> impl Iterator<Item = (MessageId, Known)> + '_ {
+        self.by_id.iter().map(|(id, known)| (*id, *known))
     }
 
-    /// Time and marks of one.
-    pub(super) fn get(&self, id: &MessageId) -> Option<(UnixTime, Marks)> {
+    /// One whose id is kept.
+    pub(super) fn get(&self, id: &MessageId) -> Option<Known> {
         self.by_id.get(id).copied()
     }
 
+    /// All others.
+    pub(super) fn past(&mut self) -> &mut Past {
+        &mut self.past
+    }
+
+    /// A message came whose id is known: sent anew by a person, if it says another time. That time must
+    /// not be new either once the id is forgotten.
+    pub(super) fn again(&mut self, id: &MessageId, composed: Composed) -> Option<Change> {
+        let known = self
+            .get(id)
+            .filter(|known| known.composed.at != composed.at);
+        known.map(|_| self.past.add(composed))
+    }
+
     /// Sets and clears marks. What is there then, if that is news.
-    pub(super) fn mark(
-        &mut self,
-        id: &MessageId,
-        set: Marks,
-        clear: Marks,
-    ) -> Option<(UnixTime, Marks)> {
-        let (at, marks) = self.by_id.get_mut(id)?;
-        let after = (*marks & !clear) | set;
-        (std::mem::replace(marks, after) != after).then_some((*at, after))
+    pub(super) fn mark(&mut self, id: &MessageId, set: Marks, clear: Marks) -> Option<Known> {
+        let known = self.by_id.get_mut(id)?;
+        let after = (known.marks & !clear) | set;
+        (std::mem::replace(&mut known.marks, after) != after).then_some(*known)
     }
 
     /// Remembers it; returns what is forgotten for it.
-    pub(super) fn insert(
-        &mut self,
-        id: MessageId,
-        composed: UnixTime,
-        marks: Marks,
-    ) -> Option<(UnixTime, MessageId)> {
-        self.by_id.insert(id, (composed, marks));
-        self.by_time.insert((composed, id));
+    pub(super) fn insert(&mut self, id: MessageId, known: Known) -> Option<Forgotten> {
+        self.by_id.insert(id, known);
+        self.by_time.insert((known.composed.at, id));
         if self.by_time.len() <= RECEIVED_MAX {
             return None;
         }
         let oldest = self.by_time.pop_first()?;
-        self.by_id.remove(&oldest.1);
-        Some(oldest)
+        let past = self.past.add(self.by_id.remove(&oldest.1)?.composed);
+        Some(Forgotten { oldest, past })
     }
 }
 
@@ -444,24 +463,47 @@ impl Received {
 mod tests {
     use super::*;
 
+    fn id(n: u64) -> MessageId {
+        let mut id = [0; 16];
+        id[..8].copy_from_slice(&n.to_be_bytes());
+        MessageId(id)
+    }
+
+    fn known(n: u64) -> Known {
+        Known {
+            composed: Composed {
+                at: UnixTime(n * 10),
+                after: UnixTime(n * 10 - 10),
+            },
+            marks: 0,
+        }
+    }
+
     #[test]
-    fn a_message_is_new_once_and_never_when_older_than_all_we_know() {
+    fn a_message_is_new_once_however_late_it_comes() {
         let mut received = Received::default();
-        let id = |n: u64| {
-            let mut id = [0; 16];
-            id[..8].copy_from_slice(&n.to_be_bytes());
-            MessageId(id)
-        };
-        for n in 1..=RECEIVED_MAX as u64 {
+        let last = 3 * RECEIVED_MAX as u64;
+        let late = [7, 8, 500, RECEIVED_MAX as u64 + 3];
+        for n in (1..=last).filter(|n| !late.contains(n)) {
             assert!(received.is_new(&id(n), UnixTime(n * 10)));
-            assert!(received.insert(id(n), UnixTime(n * 10), 0).is_none());
+            received.insert(id(n), known(n));
             assert!(!received.is_new(&id(n), UnixTime(n * 10)));
         }
-        // Late but within what is kept: new. Older than all: a replay.
-        assert!(received.is_new(&id(5000), UnixTime(15)));
-        assert!(!received.is_new(&id(5000), UnixTime(9)));
-        let forgotten = received.insert(id(6000), UnixTime(1_000_000), 0);
-        assert_eq!(forgotten, Some((UnixTime(10), id(1))));
-        assert!(!received.is_new(&id(1), UnixTime(10)));
+        assert_eq!(received.iter().count(), RECEIVED_MAX);
+        for n in late {
+            assert!(
+                received.is_new(&id(n), UnixTime(n * 10)),
+                "{n} would be lost"
+            );
+            let forgotten = received.insert(id(n), known(n)).unwrap();
+            assert_eq!(forgotten.oldest, (UnixTime(n * 10), id(n)));
+        }
+        for n in 1..=last {
+            assert!(
+                !received.is_new(&id(n), UnixTime(n * 10)),
+                "{n} would come twice"
+            );
+        }
+        assert_eq!(received.past().ends().count(), 1, "no gap is left");
     }
 }

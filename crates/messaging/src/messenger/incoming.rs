@@ -7,10 +7,12 @@
 //! [`WAITING_MAX`] for each inbox; one more pushes out the oldest. Only a Hello has such cells, and
 //! there is one for each card, so only junk is ever pushed out.
 
-use super::contacts::{Contact, Received};
+use super::contacts::{Contact, Forgotten, Known, Received};
 use super::inboxes::Purpose;
+use super::past::Change;
 use super::pieces::Piece;
 use super::{Messenger, rows};
+use crate::composed::Composed;
 use crate::event::{Event, IgnoreReason, MessageId};
 use crate::identity::{ContactId, KemPublic};
 use crate::inner::Inner;
@@ -324,7 +326,7 @@ impl Messenger {
     fn take_text(
         &mut self,
         id: &ContactId,
-        (message_id, composed): (MessageId, UnixTime),
+        (message_id, composed): (MessageId, Composed),
         body: String,
         now: Instant,
     ) -> Result<(), IgnoreReason> {
@@ -333,10 +335,19 @@ impl Messenger {
             contact: *id,
             message_id,
             body,
-            composed,
+            composed: composed.at,
             file: None,
         });
         Ok(())
+    }
+
+    fn write_past(&mut self, id: &ContactId, past: Change) {
+        for at in past.gone {
+            self.erase(Table::Past, rows::past_key(id, at));
+        }
+        for span in past.new {
+            self.write(Table::Past, rows::past_key(id, span.at), rows::past(span));
+        }
     }
 
     /// Remembers a message that came, and that its sender is to be told so.
@@ -344,22 +355,27 @@ impl Messenger {
         &mut self,
         id: &ContactId,
         message_id: MessageId,
-        composed: UnixTime,
+        composed: Composed,
         now: Instant,
     ) -> Result<(), IgnoreReason> {
         let Some(contact) = self.contacts.get_mut(id) else {
             return Err(IgnoreReason::WrongSender);
         };
-        if !contact.received.is_new(&message_id, composed) {
+        if !contact.received.is_new(&message_id, composed.at) {
+            if let Some(past) = contact.received.again(&message_id, composed) {
+                self.write_past(id, past);
+            }
             self.owe_again(id, &message_id, now);
             return Err(IgnoreReason::Duplicate);
         }
         let marks = if contact.receipts { Received::OWED } else { 0 };
-        let forgotten = contact.received.insert(message_id, composed, marks);
-        let key = rows::received_key(id, composed, &message_id);
-        self.write(Table::Received, key, rows::received(marks));
-        if let Some((composed, old)) = forgotten {
-            self.erase(Table::Received, rows::received_key(id, composed, &old));
+        let known = Known { composed, marks };
+        let forgotten = contact.received.insert(message_id, known);
+        let key = rows::received_key(id, composed.at, &message_id);
+        self.write(Table::Received, key, rows::received(known));
+        if let Some(Forgotten { oldest, past }) = forgotten {
+            self.erase(Table::Received, rows::received_key(id, oldest.0, &oldest.1));
+            self.write_past(id, past);
         }
         if marks != 0 {
             self.owe(id, &message_id, marks, now);

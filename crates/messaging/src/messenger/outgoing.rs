@@ -84,8 +84,10 @@ impl Messenger {
             id: id.clone(),
             message_id,
             body,
-            composed,
-            expires: composed.saturating_add(life.min(self.config.message_ttl)),
+            composed: composed.at,
+            expires: composed
+                .at
+                .saturating_add(life.min(self.config.message_ttl)),
             app: draft.app,
             state: MessageState::Queued,
             attempt: 0,

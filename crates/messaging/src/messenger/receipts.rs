@@ -45,7 +45,7 @@ impl Messenger {
         unix: UnixTime,
     ) -> bool {
         let known = self.contacts.get_mut(contact);
-        let before = known.and_then(|c| Some((c.receipts, c.received.get(message)?.1)));
+        let before = known.and_then(|c| Some((c.receipts, c.received.get(message)?.marks)));
         let news = before.is_some_and(|(_, marks)| marks & Received::READ == 0);
         if let Some((receipts, _)) = before.filter(|_| news) {
             let owed = if receipts { Received::READ_OWED } else { 0 };
@@ -61,9 +61,9 @@ impl Messenger {
     fn mark(&mut self, contact: &ContactId, message: &MessageId, set: Marks, clear: Marks) {
         let known = self.contacts.get_mut(contact);
         let news = known.and_then(|c| c.received.mark(message, set, clear));
-        if let Some((composed, marks)) = news {
-            let key = rows::received_key(contact, composed, message);
-            self.write(Table::Received, key, rows::received(marks));
+        if let Some(known) = news {
+            let key = rows::received_key(contact, known.composed.at, message);
+            self.write(Table::Received, key, rows::received(known));
         }
     }
 
@@ -88,7 +88,7 @@ impl Messenger {
         let Some(contact) = self.contacts.get_mut(id) else {
             return;
         };
-        let Some((_, marks)) = contact.received.get(message) else {
+        let Some(known) = contact.received.get(message) else {
             return;
         };
         if !contact.receipts {
@@ -97,7 +97,7 @@ impl Messenger {
             return self.receipt_soon(id, now);
         }
         let mut again = Received::OWED;
-        if marks & Received::READ != 0 {
+        if known.marks & Received::READ != 0 {
             again |= Received::READ_OWED;
         }
         self.owe(id, message, again, now);

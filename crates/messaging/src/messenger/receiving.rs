@@ -183,7 +183,7 @@ impl Messenger {
             contact: *from,
             message_id: id,
             body: offer.body,
-            composed: offer.composed,
+            composed: offer.composed.at,
             file: Some(file),
         });
         if too_long {

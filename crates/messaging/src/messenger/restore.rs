@@ -99,13 +99,22 @@ impl Messenger {
             }
             Table::Received => {
                 let (contact, composed, id) = rows::decode_received_key(key)?;
-                let marks = rows::decode_received(value)?;
+                let known = rows::decode_received(composed, value)?;
                 let contact = self.contact_of(&contact)?;
-                // Rows come oldest first, so too many push out the oldest, as they should.
-                contact.received.insert(id, composed, marks);
-                let owed = marks & (Received::OWED | Received::READ_OWED);
+                if contact.received.insert(id, known).is_some() {
+                    return Err(DecodeError::Invalid("one received message too many"));
+                }
+                let owed = known.marks & (Received::OWED | Received::READ_OWED);
                 if contact.receipts && owed != 0 {
                     contact.notes.owed.insert(id, owed);
+                }
+            }
+            Table::Past => {
+                let (contact, at) = rows::decode_past_key(key)?;
+                let span = rows::decode_past(at, value)?;
+                // Rows come oldest first.
+                if !self.contact_of(&contact)?.received.past().restore(span) {
+                    return Err(DecodeError::Invalid("past"));
                 }
             }
             Table::Partial => {

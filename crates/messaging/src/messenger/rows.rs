@@ -1,7 +1,7 @@
 //! What rows hold: encoders beside their decoders. Internal to one store, versioned by the first
 //! byte of the own row; not part of any protocol.
 
-use super::contacts::{Contact, Hello, Marks, Message, Pair, Parcel, Sent, Way};
+use super::contacts::{Contact, Hello, Known, Message, Pair, Parcel, Sent, Way};
 use super::inboxes::{Inbox, Purpose};
 use super::incoming::WaitingCell;
 use super::invites::Invite;
@@ -9,6 +9,7 @@ use super::path::Path;
 use super::receiving::{Receiving, Stage};
 use super::sending::Sending;
 use crate::card::{decode_name, encode_name};
+use crate::composed::Composed;
 use crate::draft::{AppId, BlobRef, FileView, Retention};
 use crate::event::{ClientMessageId, FailReason, MessageId, MessageState};
 use crate::fragment::{Cut, Fragment, PAYLOAD_LEN};
@@ -26,7 +27,7 @@ use wire::time::{Instant, UnixTime};
 use zeroize::Zeroizing;
 
 /// The version of rows that this program reads and writes; another is refused.
-pub(super) const VERSION: u8 = 2;
+pub(super) const VERSION: u8 = 3;
 /// Bytes of a message in one row: the store takes no much longer ones.
 const PAGE_LEN: usize = 60_000;
 
@@ -468,15 +469,36 @@ pub(super) fn decode_record_page_key(
     Ok(key)
 }
 
-pub(super) fn received(marks: Marks) -> Row {
-    Zeroizing::new(vec![marks])
+pub(super) fn received(known: Known) -> Row {
+    let mut w = writer();
+    w.u8(known.marks).u64(known.composed.after.0);
+    row(w)
 }
 
-pub(super) fn decode_received(bytes: &[u8]) -> Result<Marks, DecodeError> {
+pub(super) fn decode_received(at: UnixTime, bytes: &[u8]) -> Result<Known, DecodeError> {
     let mut r = Reader::new(bytes);
     let marks = r.u8()?;
+    let composed = decode_composed(at, r)?;
+    Ok(Known { composed, marks })
+}
+
+pub(super) fn past(span: Composed) -> Row {
+    let mut w = writer();
+    w.u64(span.after.0);
+    row(w)
+}
+
+pub(super) fn decode_past(at: UnixTime, bytes: &[u8]) -> Result<Composed, DecodeError> {
+    decode_composed(at, Reader::new(bytes))
+}
+
+fn decode_composed(at: UnixTime, mut r: Reader<'_>) -> Result<Composed, DecodeError> {
+    let after = UnixTime(r.u64()?);
     r.finish()?;
-    Ok(marks)
+    match after < at {
+        true => Ok(Composed { at, after }),
+        false => Err(DecodeError::Invalid("composed")),
+    }
 }
 
 pub(super) fn waiting(waiting: &WaitingCell) -> Row {
@@ -533,6 +555,18 @@ pub(super) fn piece_key(contact: &ContactId, message: &MessageId, index: u16) ->
 pub(super) fn decode_piece_key(key: &[u8]) -> Result<(ContactId, MessageId, u16), DecodeError> {
     let mut r = Reader::new(key);
     let key = (ContactId(r.array()?), MessageId(r.array()?), r.u16()?);
+    r.finish()?;
+    Ok(key)
+}
+
+/// Key of a span of the past: contact, end.
+pub(super) fn past_key(contact: &ContactId, at: UnixTime) -> Vec<u8> {
+    [&contact.0[..], &at.0.to_be_bytes()].concat()
+}
+
+pub(super) fn decode_past_key(key: &[u8]) -> Result<(ContactId, UnixTime), DecodeError> {
+    let mut r = Reader::new(key);
+    let key = (ContactId(r.array()?), UnixTime(r.u64()?));
     r.finish()?;
     Ok(key)
 }

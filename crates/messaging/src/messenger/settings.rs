@@ -56,8 +56,12 @@ impl Messenger {
             for way in removed.ways_mut() {
                 self.dispatch.withdraw(way);
             }
-            for (id, composed, _) in removed.received.iter() {
-                self.erase(Table::Received, rows::received_key(contact, composed, &id));
+            for (id, known) in removed.received.iter() {
+                let key = rows::received_key(contact, known.composed.at, &id);
+                self.erase(Table::Received, key);
+            }
+            for at in removed.received.past().ends() {
+                self.erase(Table::Past, rows::past_key(contact, at));
             }
         }
         self.erase(Table::Contact, contact.0.to_vec());

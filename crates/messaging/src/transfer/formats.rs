@@ -4,10 +4,10 @@
 //! ([`super::bulk`]).
 
 use super::{FILE_RECORD_LEN, FileKey, INBOXES_MAX, SPAN};
+use crate::composed::Composed;
 use crate::event::MessageId;
 use wire::codec::{DecodeError, Reader, Writer};
 use wire::ids::InboxAddress;
-use wire::time::UnixTime;
 
 /// Longest name of a file in bytes.
 pub const NAME_MAX: usize = 128;
@@ -21,7 +21,7 @@ pub struct FileOffer {
     /// Names message and transfer; the same in every resend.
     pub id: MessageId,
     /// As in a text.
-    pub composed: UnixTime,
+    pub composed: Composed,
     /// Length in bytes.
     pub size: u64,
     /// SHA-256 of the content.
@@ -38,13 +38,12 @@ pub struct FileOffer {
 
 impl FileOffer {
     /// Bytes of everything but name, media type and body.
-    pub const FIXED_LEN: usize = 16 + 8 + 8 + 32 + 32 + 2 + 1 + 1;
+    pub const FIXED_LEN: usize = 16 + 16 + 8 + 32 + 32 + 2 + 1 + 1;
 
     /// Appends it.
     pub fn encode(&self, w: &mut Writer) {
-        w.put(&self.id.0)
-            .u64(self.composed.0)
-            .u64(self.size)
+        self.composed.encode(w.put(&self.id.0));
+        w.u64(self.size)
             .put(&self.hash)
             .put(&self.key.0[..])
             .u16(FILE_RECORD_LEN as u16)
@@ -57,7 +56,7 @@ impl FileOffer {
 
     /// Reads it; takes all that is left.
     pub fn decode(r: &mut Reader<'_>) -> Result<Self, DecodeError> {
-        let (id, composed) = (MessageId(r.array()?), UnixTime(r.u64()?));
+        let (id, composed) = (MessageId(r.array()?), Composed::decode(r)?);
         let (size, hash) = (r.u64()?, r.array()?);
         let key = FileKey::from_bytes(r.array()?);
         if usize::from(r.u16()?) != FILE_RECORD_LEN {

@@ -5,6 +5,7 @@ use super::super::receive::{Control, ReceiveTransfer, Stage};
 use super::super::send::{Nonsense, Reach, SendAction};
 use super::super::*;
 use super::network::gateway;
+use crate::composed::Composed;
 use crate::event::MessageId;
 use proptest::prelude::*;
 use std::collections::BTreeSet;
@@ -349,7 +350,10 @@ fn names_that_are_paths_or_hide_something_are_refused() {
     let offer = |name: &str, media_type: &str| {
         let offer = FileOffer {
             id: MessageId([1; 16]),
-            composed: UnixTime(5),
+            composed: Composed {
+                at: UnixTime(5),
+                after: UnixTime(4),
+            },
             size: 9,
             hash: [2; 32],
             key: key(),

@@ -1,6 +1,7 @@
 //! Frozen bytes: `crates/messaging/tests/vectors/transfer.txt`, success and failure.
 
 use super::super::*;
+use crate::composed::Composed;
 use crate::event::MessageId;
 use sha2::{Digest, Sha256};
 use wire::codec::{Reader, Writer};
@@ -40,7 +41,10 @@ fn messages_are_frozen() {
     let transfer = MessageId([0x21; 16]);
     let offer = FileOffer {
         id: transfer,
-        composed: UnixTime(0x0102_0304),
+        composed: Composed {
+            at: UnixTime(0x0102_0304),
+            after: UnixTime(0x0102_0300),
+        },
         size: 5000,
         hash: [0x22; 32],
         key: FileKey::from_bytes([0x23; 32]),
