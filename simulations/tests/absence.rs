@@ -28,12 +28,14 @@ const SCALE: u32 = 10;
 const EPOCH: Duration = Duration::from_secs(100);
 /// From a change of the directory until everybody has found another way.
 const SETTLE: Duration = Duration::from_secs(40);
-/// Waits after refusals double, up to 300 s: where nothing could go for some epochs, so many of the next ones at most
-/// begin late.
-const WAITS: u32 = 3;
-/// Of a receiver's four inboxes so many are surely of use, where there are so many gateways: one may be at the sender's
-/// entry, and one at a gateway that was given up while it was away is not named before another is lost.
-const SURE: usize = 2;
+/// So many epochs after one in which nothing could go are not judged: a receiver that heard nothing for long says so, all
+/// that lies in its inboxes goes again, and it reads that twice: a window of each inbox, some 40 s.
+const WAITS: u32 = 1;
+/// Of a receiver's four inboxes so many are of use, where there are so many gateways: one may be at the sender's entry.
+const SURE: usize = 3;
+/// Share of what the gateways left allow. 5 % of round trips are lost, and ticks are drawn: the least that was seen in
+/// the epochs of 24 seeds was 0.85.
+const LEAST: f64 = 0.8;
 /// Of each packet on each of ten links: 5 % of round trips.
 const LOSS: f64 = 0.005;
 /// Records of one useful inbox in a second: a quarter of half the payload ticks, among four places.
@@ -205,7 +207,7 @@ impl Run {
             if self.done() {
                 break;
             }
-            let slow = share.is_some_and(|s| s < 0.5);
+            let slow = share.is_some_and(|s| s < LEAST);
             assert!(!slow, "too slow: {}", self.what);
         }
         assert!(self.done());
@@ -230,7 +232,8 @@ fn one_gateway_and_then_another_is_left_out() {
 #[test]
 #[ignore = "takes minutes"]
 fn gateways_come_and_go_at_random() {
-    for seed in 1..=3 {
+    // In 20 the gateway dies that holds the talk of the two, just after a directory.
+    for seed in (1..=6).chain([20]) {
         let mut run = Run::new(seed, 4 + seed as usize % 3);
         let mut fates = Vec::new();
         for _ in 0..8 {

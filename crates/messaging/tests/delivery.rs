@@ -488,3 +488,27 @@ fn an_inbox_at_a_dead_gateway_moves() {
         world.until(400, |w| w.bodies(BOB).len() == 4);
     }
 }
+
+/// A gateway dies after a new directory came, and before anything is said again: what is said then goes elsewhere.
+#[test]
+fn a_gateway_that_fails_while_nothing_is_said_is_left() {
+    let (mut world, _, bob) = introduced(41);
+    world.stored_at.clear();
+    world.send(ALICE, &bob, "1", "first").unwrap();
+    world.until(60, |w| w.delivered(ALICE) == 1);
+    let reads: BTreeSet<_> = world.clients[BOB].reading.values().copied().collect();
+    let dead: BTreeSet<_> = world.stored_at.intersection(&reads).copied().collect();
+    assert!(!dead.is_empty() && dead.len() < reads.len());
+    world.tell_directory(ALICE);
+    world.dead.extend(dead.iter().copied());
+    for gateway in dead {
+        for who in [ALICE, BOB] {
+            let (now, unix) = (world.instant(), world.unix());
+            world.machine(who).handle_gateway(gateway, true, now, unix);
+            world.settle(who);
+        }
+    }
+    world.send(ALICE, &bob, "2", "second").unwrap();
+    // Half the time after which a deposit without an answer is given up.
+    world.until(10, |w| w.bodies(BOB).len() == 2);
+}

@@ -179,7 +179,11 @@ impl Messenger {
             return;
         }
         if contact.candidates.is_none() {
-            contact.candidates = Some(derive_candidates(contact, view, unix));
+            let candidates = derive_candidates(contact, view, unix);
+            // It may have begun to fail while nothing had to be said, and nobody knew what the target was.
+            let fails = |gateway: &NodeId| view.failing.contains(gateway);
+            contact.leave(&candidates.list, fails);
+            contact.candidates = Some(candidates);
         }
         let sealer = Sealer {
             network: &self.config.network,
@@ -300,12 +304,17 @@ impl Contact {
     pub(super) fn forget_candidates(&mut self, failing: &BTreeSet<NodeId>) {
         let is_bad = |gateway: &NodeId| failing.contains(gateway);
         if let Some(candidates) = self.candidates.take() {
-            for path in &mut self.paths {
-                path.leave(&candidates.list, is_bad);
-            }
+            self.leave(&candidates.list, is_bad);
         }
         if let Some(hello) = &mut self.hello {
             hello.path.leave(&hello.invites, is_bad);
+        }
+    }
+
+    /// Paths start at the best again where their present target is bad.
+    fn leave(&mut self, list: &[InboxAddress], is_bad: impl Fn(&NodeId) -> bool) {
+        for path in &mut self.paths {
+            path.leave(list, &is_bad);
         }
     }
 

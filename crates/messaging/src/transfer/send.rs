@@ -7,6 +7,11 @@
 //! inbox with their bytes, so that one whose gateway is silent holds up no other, a window of
 //! numbers for the rest, [`SPAN`] numbers beyond the first missing one.
 //!
+//! Of a record that went more than once a report does not say which copy was read, so it proves nothing about what was
+//! stored before the newest copy (as Karn's rule for round trips has it). Otherwise an old copy, read elsewhere, would
+//! condemn all that still waits in the inbox of the newest; that goes again, its old copies condemn others, and for
+//! the rest of the file each record goes twice.
+//!
 //! Not here: what is known of the inboxes (`inboxes`), how a choice becomes a deposit ([`crate::Messenger`]), and
 //! the cell ([`super::bulk`]).
 
@@ -15,7 +20,7 @@ mod inboxes;
 pub use inboxes::Reach;
 
 use super::formats::{FileAccept, Report};
-use super::{FileKey, Pace, SPAN, Shape, bulk};
+use super::{FileKey, INBOX_WINDOW_MAX, INBOXES_MAX, Pace, SPAN, Shape, bulk};
 use inboxes::Inboxes;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
@@ -81,6 +86,8 @@ pub struct SendTransfer {
     beyond: BTreeSet<u32>,
     /// The first that was never in flight.
     next: u32,
+    /// Those before it may have been in flight before a restart.
+    doubtful: u32,
     /// Those that go again, with their attempts so far.
     again: BTreeMap<u32, u8>,
     flight: BTreeMap<u32, Flight>,
@@ -104,6 +111,7 @@ impl SendTransfer {
             base: 0,
             beyond: BTreeSet::new(),
             next: 0,
+            doubtful: 0,
             again: BTreeMap::new(),
             flight: BTreeMap::new(),
             heard: now,
@@ -371,13 +379,15 @@ impl SendTransfer {
                 continue;
             };
             *of_each.entry(flight.inbox).or_default() += 1;
+            let once = flight.attempts == 0 && index >= self.doubtful;
             let order = match flight.step {
-                Step::Stored { order, .. } => order,
+                Step::Stored { order, .. } if once => order,
+                // Perhaps an earlier copy was read, elsewhere: no word of what lies here.
+                Step::Stored { .. } | Step::Wanted => 0,
                 Step::UnderWay { .. } => {
                     self.actions.push_back(SendAction::Withdraw(index));
                     0
                 }
-                Step::Wanted => 0,
             };
             if let Some(stripe) = self.inboxes.get_mut(&flight.inbox) {
                 stripe.confirm(order);
@@ -424,7 +434,9 @@ impl SendTransfer {
             stripe.give_back();
         }
         if !self.complete {
-            self.again.insert(index, flight.attempts.wrapping_add(1));
+            // Never 0 again: that says that there is one copy.
+            let attempts = flight.attempts.checked_add(1).unwrap_or(1);
+            self.again.insert(index, attempts);
         }
     }
 
@@ -440,6 +452,10 @@ impl SendTransfer {
         (self.number, self.base) = (report.number, report.first_missing);
         self.beyond = report.beyond().collect();
         self.next = self.base;
+        // They go in order, and all windows together are the most that were in flight.
+        let missing = (self.base..self.shape.records()).filter(|i| !self.beyond.contains(i));
+        let most = INBOXES_MAX * INBOX_WINDOW_MAX as usize;
+        self.doubtful = missing.take(most).last().map_or(self.base, |i| i + 1);
         self.complete = report.complete;
         self.take_inboxes(inboxes);
     }

@@ -6,8 +6,10 @@ use super::super::send::{Reach, SendAction};
 use super::super::*;
 use super::network::gateway;
 use crate::event::MessageId;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use wire::codec::{Reader, Writer};
 use wire::ids::{InboxAddress, InboxId, NodeId, WriteToken};
+use wire::rng::{KeyRng, pick};
 use wire::time::Instant;
 
 const ID: MessageId = MessageId([1; 16]);
@@ -120,37 +122,40 @@ fn what_fails_is_named_only_where_fewer_than_two_work() {
 /// A sender, and what lies where.
 struct Sender {
     transfer: SendTransfer,
-    lies: BTreeMap<u8, BTreeSet<u32>>,
+    /// In the order of storing.
+    lies: BTreeMap<u8, VecDeque<u32>>,
     here: BTreeSet<u32>,
     number: u32,
     /// Inboxes whose gateway answers nothing.
     mute: BTreeSet<u8>,
+    rng: KeyRng,
     now: u64,
 }
 
 impl Sender {
     fn to(inboxes: &[u8], reach: &dyn Fn(&NodeId) -> Reach) -> Self {
-        let mut transfer = SendTransfer::new(key(), SHAPE, pace(), at(0));
-        let accept = FileAccept {
-            transfer: ID,
-            report: Report {
-                number: 1,
-                idle: false,
-                complete: false,
-                first_missing: 0,
-                bitmap: Vec::new(),
-            },
-            inboxes: inboxes.iter().map(|n| address(*n)).collect(),
-        };
-        transfer.handle_accept(&accept, reach, at(0)).unwrap();
-        Self {
-            transfer,
+        let mut sender = Self {
+            transfer: SendTransfer::new(key(), SHAPE, pace(), at(0)),
             lies: BTreeMap::new(),
             here: BTreeSet::new(),
-            number: 1,
+            number: 0,
             mute: BTreeSet::new(),
+            rng: KeyRng::from_seed([4; 32]),
             now: 1,
-        }
+        };
+        sender.accept(inboxes, false, reach);
+        sender
+    }
+
+    /// The receiver names its inboxes.
+    fn accept(&mut self, inboxes: &[u8], idle: bool, reach: &dyn Fn(&NodeId) -> Reach) {
+        let accept = FileAccept {
+            transfer: ID,
+            report: self.next_report(idle),
+            inboxes: inboxes.iter().map(|n| address(*n)).collect(),
+        };
+        let taken = self.transfer.handle_accept(&accept, reach, at(self.now));
+        taken.unwrap();
     }
 
     /// Deposits all that may be deposited; how many records went to each inbox.
@@ -167,10 +172,30 @@ impl Sender {
             *went.entry(inbox).or_default() += 1;
             if !self.mute.contains(&inbox) {
                 self.transfer.handle_stored(index, at(self.now));
-                self.lies.entry(inbox).or_default().insert(index);
+                let lies = self.lies.entry(inbox).or_default();
+                // The identical cell is kept once.
+                if !lies.contains(&index) {
+                    lies.push_back(index);
+                }
             }
         }
         went
+    }
+
+    /// Until all is there; how often records were deposited.
+    fn finish(&mut self) -> usize {
+        let mut deposits = 0;
+        for _ in 0..RECORDS {
+            deposits += self.fill().values().sum::<usize>();
+            self.read_some();
+            if self.transfer.is_complete() {
+                return deposits;
+            }
+        }
+        panic!(
+            "no end: {} bytes, {deposits} deposits",
+            self.transfer.done()
+        );
     }
 
     /// The receiver reads all of these inboxes, and says so.
@@ -179,19 +204,38 @@ impl Sender {
             self.here
                 .extend(self.lies.remove(inbox).unwrap_or_default());
         }
+        self.report(false);
+    }
+
+    /// Fetches as they are drawn, each of the oldest in one inbox.
+    fn read_some(&mut self) {
+        let inboxes: Vec<u8> = self.lies.keys().copied().collect();
+        for _ in 0..32 {
+            let draw = u64::from_be_bytes(self.rng.bytes());
+            let inbox = pick(draw, inboxes.len()).map(|i| inboxes[i]);
+            let lies = inbox.and_then(|i| self.lies.get_mut(&i));
+            self.here.extend(lies.and_then(VecDeque::pop_front));
+        }
+        self.report(false);
+    }
+
+    fn report(&mut self, idle: bool) {
+        let report = self.next_report(idle);
+        let taken = self.transfer.handle_progress(&report, at(self.now));
+        taken.unwrap();
+    }
+
+    fn next_report(&mut self, idle: bool) -> Report {
         self.number += 1;
         let first_missing = (0..RECORDS).find(|i| !self.here.contains(i));
         let first_missing = first_missing.unwrap_or(RECORDS);
-        let report = Report {
+        Report {
             number: self.number,
-            idle: false,
+            idle,
             complete: first_missing == RECORDS,
             first_missing,
             bitmap: Report::bitmap_of(first_missing, |i| self.here.contains(&i)),
-        };
-        self.transfer
-            .handle_progress(&report, at(self.now))
-            .unwrap();
+        }
     }
 }
 
@@ -202,7 +246,7 @@ fn an_inbox_that_nobody_reads_holds_up_no_file() {
     let (mut reports, mut stuck) = (0, 0);
     while !sender.transfer.is_complete() {
         sender.fill();
-        stuck = stuck.max(sender.lies.get(&2).map_or(0, BTreeSet::len));
+        stuck = stuck.max(sender.lies.get(&2).map_or(0, VecDeque::len));
         sender.read(&[1]);
         reports += 1;
         assert!(reports < 60, "{} bytes", sender.transfer.done());
@@ -253,4 +297,52 @@ fn what_fails_is_used_where_nothing_else_is_left() {
     sender.transfer.handle_reach(&reach(&[2, 3]));
     let went = sender.fill();
     assert_eq!(went.keys().copied().collect::<Vec<_>>(), [2, 3]);
+}
+
+/// The receiver was away, and one of its gateways is gone: all goes again, to the inboxes that are left, where most of
+/// it lies already.
+#[test]
+fn what_went_again_does_not_make_the_rest_go_again() {
+    let mut sender = Sender::to(&[1, 2, 3], &|_| Reach::Good);
+    let windows = 3 * pace().inbox_window as usize;
+    assert_eq!(sender.fill().values().sum::<usize>(), windows);
+    sender.now += 100;
+    sender.lies.remove(&3);
+    sender.accept(&[1, 2], true, &|_| Reach::Good);
+    let deposits = windows + sender.finish();
+    assert_eq!(deposits, RECORDS as usize + windows);
+}
+
+/// Which is noticed by the first of those behind it that went once.
+#[test]
+fn a_copy_that_is_lost_too_goes_again() {
+    let mut sender = Sender::to(&[1, 2, 3], &|_| Reach::Good);
+    sender.fill();
+    sender.now += 100;
+    sender.report(true);
+    sender.fill();
+    let windows = 3 * pace().inbox_window as usize;
+    sender.lies.values_mut().for_each(|l| l.retain(|i| *i != 5));
+    assert_eq!(sender.finish(), RECORDS as usize - windows + 1);
+}
+
+/// The same where the sender started again, and knows nothing of what lies there.
+#[test]
+fn what_went_before_a_restart_does_not_make_the_rest_go_again() {
+    let mut sender = Sender::to(&[1, 2, 3], &|_| Reach::Good);
+    let mut deposits = 0;
+    for _ in 0..8 {
+        deposits += sender.fill().values().sum::<usize>();
+        sender.read_some();
+    }
+    let windows = sender.lies.values().map(VecDeque::len).sum::<usize>();
+    let mut w = Writer::default();
+    sender.transfer.encode(&mut w);
+    let row = w.into_vec();
+    let now = at(sender.now);
+    sender.transfer = SendTransfer::decode(&mut Reader::new(&row), pace(), now).unwrap();
+    sender.lies.remove(&3);
+    sender.accept(&[1, 2], false, &|_| Reach::Good);
+    deposits += sender.finish();
+    assert_eq!(deposits, RECORDS as usize + windows);
 }
