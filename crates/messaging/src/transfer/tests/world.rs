@@ -74,7 +74,13 @@ pub(super) struct World {
     tokens: BTreeMap<InboxId, NodeId>,
     inboxes: BTreeMap<InboxId, Vec<(CellId, Cell)>>,
     letters: Vec<(bool, Letter)>,
+    /// Refused by an inbox that holds only what this run of the sender stored there.
     pub(super) refused_full: u32,
+    /// By one in which cells of an earlier run lie, of which this one knows nothing.
+    pub(super) refused_after_restart: u32,
+    restarts: u32,
+    /// In which run of the sender cells were stored.
+    stored_by: BTreeMap<CellId, u32>,
     pub(super) deposits: u32,
     pub(super) by_gateway: BTreeMap<NodeId, u32>,
     pub(super) fullest: BTreeMap<InboxId, usize>,
@@ -107,6 +113,9 @@ impl World {
             inboxes: BTreeMap::new(),
             letters: Vec::new(),
             refused_full: 0,
+            refused_after_restart: 0,
+            restarts: 0,
+            stored_by: BTreeMap::new(),
             deposits: 0,
             by_gateway: BTreeMap::new(),
             fullest: BTreeMap::new(),
@@ -202,6 +211,7 @@ impl World {
         self.sender = SendTransfer::decode(&mut r, pace, self.now).unwrap();
         r.finish().unwrap();
         self.deposits_under_way.clear();
+        self.restarts += 1;
         self.tell_usable();
     }
 
@@ -281,12 +291,17 @@ impl World {
             Some(cells) if cells.iter().any(|(id, _)| *id == deposit.cell_id) => true,
             Some(cells) if cells.len() < usize::from(QUOTA) => {
                 cells.push((deposit.cell_id, deposit.cell.clone()));
+                self.stored_by.insert(deposit.cell_id, self.restarts);
                 let most = self.fullest.entry(address.inbox).or_default();
                 *most = cells.len().max(*most);
                 true
             }
-            Some(_) => {
-                self.refused_full += 1;
+            Some(cells) => {
+                let ours = |(id, _): &(CellId, Cell)| self.stored_by[id] == self.restarts;
+                match cells.iter().all(ours) {
+                    true => self.refused_full += 1,
+                    false => self.refused_after_restart += 1,
+                }
                 false
             }
             None => false,
@@ -379,6 +394,7 @@ impl World {
         if self.lost() {
             // The acknowledgement is lost: it comes once more.
             let again = (CellId(self.rng.bytes()), cell);
+            self.stored_by.insert(again.0, self.restarts);
             self.inboxes.get_mut(&inbox).unwrap().push(again);
         }
     }
