@@ -131,13 +131,6 @@ fn sparse(mut design: Design) -> Design {
 /// gateway at which it entered (`outcome`), which is within the errors here.
 #[test]
 fn in_whole_designs() {
-    let mut no_client_loops = Design::mizzle(2, 3);
-    no_client_loops.name = "mizzle without client loops".into();
-    no_client_loops.emission.loop_rate = 0.0;
-    let mut no_node_loops = Design::mizzle(2, 3);
-    no_node_loops.name = "mizzle without node loops".into();
-    no_node_loops.emission.mix_loop_rate = 0.0;
-    no_node_loops.emission.gateway_loop_rate = 0.0;
     let mut many_loops = Design::mizzle(2, 3);
     many_loops.name = "mizzle with more loops of gateways".into();
     many_loops.emission.gateway_loop_rate = 0.75;
@@ -147,8 +140,8 @@ fn in_whole_designs() {
     corrupt.corrupt_gateways = Placement::Random(0.4);
     for design in [
         Design::mizzle(2, 3),
-        no_client_loops,
-        no_node_loops,
+        Design::mizzle_without_client_loops(2, 3),
+        Design::mizzle_without_node_loops(2, 3),
         many_loops,
         corrupt,
         Design::loopix(2, 3),

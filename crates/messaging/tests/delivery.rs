@@ -5,6 +5,7 @@
 #[allow(dead_code)] // Shared with `flow`, which uses all of it.
 mod world;
 
+use messaging::inner::SHORT_BODY_MAX;
 use messaging::{AppId, BODY_MAX, ContactId, ContactSettings, Draft, MessageState, Retention};
 use messaging::{SendError, Table};
 use std::collections::BTreeSet;
@@ -44,7 +45,17 @@ fn state(world: &mut World, who: usize, to: &ContactId, id: &str) -> Option<Mess
 #[test]
 fn texts_of_every_length_arrive() {
     let (mut world, _, bob) = introduced(1);
-    let lengths = [0, 1, 703, 704, 1_900, 5_600, 5_700, 40_000, BODY_MAX];
+    let lengths = [
+        0,
+        1,
+        SHORT_BODY_MAX,
+        SHORT_BODY_MAX + 1,
+        1_900,
+        5_600,
+        5_700,
+        40_000,
+        BODY_MAX,
+    ];
     for len in lengths {
         let sent = world.send(ALICE, &bob, &format!("m{len}"), &body(len));
         assert!(sent.is_ok(), "{len}");

@@ -450,17 +450,10 @@ fn designs(findings: &mut Findings, setting: &Setting) -> Result<(), AttackError
         rate: written,
         contacts: 4,
     };
-    let mut no_client_loops = Design::mizzle(3, 5);
-    no_client_loops.name = "mizzle without client loops".into();
-    no_client_loops.emission.loop_rate = 0.0;
-    let mut no_node_loops = Design::mizzle(3, 5);
-    no_node_loops.name = "mizzle without node loops".into();
-    no_node_loops.emission.mix_loop_rate = 0.0;
-    no_node_loops.emission.gateway_loop_rate = 0.0;
     let all = [
         Design::mizzle(3, 5),
-        no_client_loops,
-        no_node_loops,
+        Design::mizzle_without_client_loops(3, 5),
+        Design::mizzle_without_node_loops(3, 5),
         Design::loopix(3, 5),
         Design::katzenpost(3, 5),
         Design::nym(3, 5),

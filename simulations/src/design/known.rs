@@ -58,6 +58,23 @@ impl Design {
         }
     }
 
+    /// The same where clients send no loops.
+    pub fn mizzle_without_client_loops(width: u32, gateways: u32) -> Self {
+        let mut design = Self::mizzle(width, gateways);
+        design.name = "mizzle without client loops".into();
+        design.emission.loop_rate = 0.0;
+        design
+    }
+
+    /// The same where mixes and gateways send no loops.
+    pub fn mizzle_without_node_loops(width: u32, gateways: u32) -> Self {
+        let mut design = Self::mizzle(width, gateways);
+        design.name = "mizzle without node loops".into();
+        design.emission.mix_loop_rate = 0.0;
+        design.emission.gateway_loop_rate = 0.0;
+        design
+    }
+
     /// Loopix as evaluated (USENIX Security 2017, fig. 10): all streams 60/min, hops of mean 0.5 s, providers
     /// that hold their clients' inboxes, pulled every 10 s.
     pub fn loopix(width: u32, gateways: u32) -> Self {
