@@ -14,13 +14,14 @@ use zeroize::Zeroizing;
 /// Most bytes of a text whose message is one cell.
 pub const SHORT_BODY_MAX: usize = INNER_ONE_CELL - 1 - 16 - 16;
 
+// 2 and 4 were text and offer without the time of the message before.
 const TYPE_HELLO: u8 = 1;
-const TYPE_TEXT: u8 = 2;
 const TYPE_RECEIPT: u8 = 3;
-const TYPE_FILE_OFFER: u8 = 4;
 const TYPE_FILE_ACCEPT: u8 = 5;
 const TYPE_FILE_PROGRESS: u8 = 6;
 const TYPE_FILE_CANCEL: u8 = 7;
+const TYPE_TEXT: u8 = 8;
+const TYPE_FILE_OFFER: u8 = 9;
 
 /// A message's content.
 pub enum Inner {
@@ -137,6 +138,10 @@ mod tests {
             body: "Guten Tag, Zoë".to_owned(),
         };
         let bytes = text.encode();
+        // Frozen: docs/spec/messaging.md §4.
+        let (at, after) = (9u64.to_be_bytes(), 7u64.to_be_bytes());
+        let frozen = [&[8], &[3; 16][..], &at, &after, "Guten Tag, Zoë".as_bytes()].concat();
+        assert_eq!(bytes[..], frozen);
         let Ok(Inner::Text {
             id,
             composed: read,

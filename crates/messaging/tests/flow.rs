@@ -661,12 +661,14 @@ fn unknown_and_broken_messages_are_named_and_acknowledged() {
     world.rounds(20);
     let before = world.clients[ALICE].store.clone();
     // A text that says it was composed at 4, after 2; and one that says the other way round.
-    let text = |at, after| [&[2; 17][..], &[at; 8], &[after; 8], b"hi"].concat();
+    let text = |at, after| [&[8; 17][..], &[at; 8], &[after; 8], b"hi"].concat();
     let (good, before_itself) = (text(4, 2), text(2, 4));
-    let cases: [(&[u8], IgnoreReason); 5] = [
+    let cases: [(&[u8], IgnoreReason); 6] = [
         (&[77, 1, 2, 3], IgnoreReason::UnknownType),
         (&[], IgnoreReason::Malformed),
-        (&[2, 0, 0], IgnoreReason::Malformed),
+        (&[8, 0, 0], IgnoreReason::Malformed),
+        // A text of a version that did not say which message it follows.
+        (&[2; 40], IgnoreReason::UnknownType),
         (&before_itself, IgnoreReason::Malformed),
         (&good, IgnoreReason::Duplicate),
     ];

@@ -111,7 +111,7 @@ fn cards() -> impl Iterator<Item = Vec<u8>> {
 }
 
 fn cells() -> impl Iterator<Item = Vec<u8>> {
-    let inner = led_by(2, b"0123456789abcdef........--------a text");
+    let inner = led_by(8, b"0123456789abcdef........--------a text");
     let mut seeds: Vec<_> = mizzle_fuzz::sealed(&inner)
         .iter()
         .map(|cell| led_by(0, &cell[..]))
@@ -130,7 +130,7 @@ fn cells() -> impl Iterator<Item = Vec<u8>> {
         led_by(3, &[9, 1, 2]),
     ]);
     let transfer = |name: &str| values("messaging/tests/vectors/transfer.txt", name);
-    for (kind, name) in [(4, "offer"), (5, "accept"), (6, "progress"), (7, "cancel")] {
+    for (kind, name) in [(9, "offer"), (5, "accept"), (6, "progress"), (7, "cancel")] {
         let bad = transfer(&format!("bad {name}"));
         let all = transfer(name).into_iter().chain(bad);
         seeds.extend(all.map(|bytes| led_by(3, &led_by(kind, &bytes))));

@@ -15,7 +15,7 @@ pub const NAME_MAX: usize = 128;
 pub const MEDIA_TYPE_MAX: usize = 64;
 const BITMAP_MAX: usize = SPAN as usize / 8;
 
-/// A file is offered. Inner type 4.
+/// A file is offered. Inner type 9.
 #[derive(Clone, PartialEq, Eq)]
 pub struct FileOffer {
     /// Names message and transfer; the same in every resend.
