@@ -92,7 +92,7 @@ impl Contact {
         found.map(|(seq, _)| *seq)
     }
 
-    /// Not so far ahead of the oldest that the other end would take that for a replay.
+    /// Not so far ahead of the oldest that the other end may have forgotten its id when it is asked about it.
     fn may_begin(&self, seq: u64) -> bool {
         let oldest = self.outbox.first_key_value();
         oldest.is_some_and(|(oldest, _)| seq < oldest.saturating_add(AHEAD_MAX))
