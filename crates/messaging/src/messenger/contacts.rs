@@ -506,4 +506,20 @@ mod tests {
         }
         assert_eq!(received.past().ends().count(), 1, "no gap is left");
     }
+
+    #[test]
+    fn what_a_person_sent_anew_is_no_news_once_its_id_is_forgotten() {
+        let mut received = Received::default();
+        received.insert(id(1), known(1));
+        let same = received.again(&id(1), known(1).composed);
+        assert!(same.is_none(), "the same copy says nothing new");
+        assert!(received.again(&id(1), known(2).composed).is_some());
+        for n in 3..=2 * RECEIVED_MAX as u64 {
+            received.insert(id(n), known(n));
+        }
+        assert!(received.get(&id(1)).is_none());
+        for n in [1, 2] {
+            assert!(!received.is_new(&id(1), UnixTime(n * 10)), "copy {n}");
+        }
+    }
 }
